@@ -1,0 +1,1 @@
+"""Reading, metadata and compliance of DICOM objects. Knows no AWS."""
