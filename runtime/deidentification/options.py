@@ -1,4 +1,4 @@
-"""The options of the Basic Application Level Confidentiality Profile (DICOM PS3.15 E.3) and their codes (PS3.16 CID 7050)."""
+"""The options that DICOM PS3.15 E.3 adds to the Basic Profile, and their codes (PS3.16 CID 7050)."""
 
 from __future__ import annotations
 
