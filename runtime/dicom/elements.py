@@ -28,8 +28,8 @@ BULK_DATA = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
 """Float, double float and integer pixel data: the end of a header."""
 
 SHORT_VRS = frozenset(
-    ("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN")
-    + ("SH", "SL", "SS", "ST", "TM", "UI", "UL", "US")
+    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
+    | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
 )
 LONG_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
 """VRs with a 32-bit length field in explicit VR (DICOM PS3.5 7.1.2)."""
