@@ -1,0 +1,10 @@
+"""The sub-commands of `python -m runtime`.
+
+Each is a module of this package that is imported when it is called, with two functions: `add_arguments(parser)` and
+`run(arguments)`, which returns the exit status.
+"""
+
+COMMANDS = {
+    "links": "Give out time-limited download links to de-identified objects.",
+}
+"""What each sub-command does; the name is the module's."""
