@@ -98,7 +98,7 @@ class ObjectCoordinates(Frozen):
 
     @property
     def object_id(self) -> str:
-        """128 bits of SHA-256 over bucket, key and version id, in hexadecimal: names the object without telling its key."""
+        """Names the object without telling its key: 128 bits of SHA-256 over bucket, key and version id, in hexadecimal."""
         return hashlib.sha256("\0".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()[:32]
 
 
@@ -128,13 +128,25 @@ class StatusCode(IntEnum):
     REJECTED = 422
 
 
-class IngestionRequest(Frozen):
-    """What starts an execution: the object's coordinates, the version id and etag as far as the event carries them."""
+class EventBucket(BaseModel):
+    """The bucket of an S3 event."""
 
-    bucket: str
+    name: str
+
+
+class EventObject(BaseModel):
+    """The object of an S3 event; version id and etag as far as the event carries them."""
+
     key: str
-    version_id: str | None = None
+    version_id: str | None = Field(default=None, alias="version-id")
     etag: str | None = None
+
+
+class ObjectCreated(BaseModel):
+    """The detail of an EventBridge event "Object Created", which starts an execution."""
+
+    bucket: EventBucket
+    object: EventObject
 
 
 class ObjectFacts(Frozen):
@@ -175,6 +187,16 @@ class ValidationBody(Frozen):
     bytes_read: int
 
 
+class PixelIdentity(StrEnum):
+    """Whether the result's bulk data is proved to be the source's, byte for byte, without reading it."""
+
+    PROVED = "proved"
+    """the full-object CRC-64/NVME of source and result agree"""
+    NO_CHECKSUM = "no-full-object-checksum"
+    """source or result has no full-object CRC-64/NVME to compare; sizes agree"""
+    NO_BULK_DATA = "no-bulk-data"
+
+
 class DeidentificationBody(Frozen):
     """Body of an accepted de-identification."""
 
@@ -185,7 +207,7 @@ class DeidentificationBody(Frozen):
     key_id: str
     action_counts: Mapping[str, int]
     risks: list[str]
-    pixel_identity: str
+    pixel_identity: PixelIdentity
     bytes_read: int
     bytes_written: int
 

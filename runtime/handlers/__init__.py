@@ -1,0 +1,1 @@
+"""One thin module a function: parse the event, call the domain, answer."""
