@@ -98,7 +98,7 @@ class ObjectCoordinates(Frozen):
 
     @property
     def object_id(self) -> str:
-        """Names the object without telling its key: 128 bits of SHA-256 over bucket, key and version id, in hexadecimal."""
+        """128 bits of SHA-256 over bucket, key and version id, in hexadecimal: an id that does not tell the key."""
         return hashlib.sha256("\0".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()[:32]
 
 
