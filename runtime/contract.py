@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PROJECT = "medical-imaging-pipeline"
 METRIC_NAMESPACE = "MedicalImaging/Pipeline"
+TAG_VALUE_LENGTH = 256
+"""Characters that Amazon S3 allows in the value of an object's tag."""
 
 
 class Function(StrEnum):
@@ -112,7 +114,7 @@ class Severity(StrEnum):
 class Finding(Frozen):
     """One thing that is wrong with an object. Carries no value of the data set, so it may leave the PHI zone."""
 
-    code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
+    code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)
     severity: Severity
     attribute: str | None = Field(
         default=None, description="keyword or (gggg,eeee), with the path of sequences and item numbers before it"
@@ -217,7 +219,9 @@ class RejectionBody(Frozen):
 
     object: ObjectCoordinates
     object_id: str
-    reason_codes: str = Field(max_length=256, description="error codes joined by a space, as the S3 tag's value")
+    reason_codes: str = Field(
+        max_length=TAG_VALUE_LENGTH, description="error codes joined by a space, as many as an S3 tag's value holds"
+    )
     findings: list[Finding]
 
 
@@ -239,7 +243,7 @@ class StepResponse(Frozen):
         body = RejectionBody(
             object=object_,
             object_id=object_.object_id,
-            reason_codes=" ".join(codes)[:256],
+            reason_codes=f"{' '.join(codes)} "[: TAG_VALUE_LENGTH + 1].rpartition(" ")[0],  # whole codes only
             findings=findings,
         )
         return cls(statusCode=StatusCode.REJECTED, body=body)
