@@ -198,14 +198,14 @@ class PresignedUrlHandler:
         ObjectNotFoundError, AccessDeniedError, ObjectArchivedError, StorageUnavailableError
             S3 would not serve the object, or could not be asked.
         """
-        object_id = hashlib.sha256(f"{self._bucket}\0{key}".encode(errors="replace")).hexdigest()[:32]
+        object_hash = hashlib.sha256(f"{self._bucket}\0{key}".encode(errors="replace")).hexdigest()[:32]
         try:
             link = self._sign(key, self._allowed_seconds(expires_in))
             self._require_downloadable(key)
         except DeliveryError as error:
-            logger.warning("no download link", object_id=object_id, code=error.code)
+            logger.warning("no download link", object_hash=object_hash, code=error.code)
             raise
-        logger.info("download link", object_id=object_id, expires_at=link.expires_at.isoformat())
+        logger.info("download link", object_hash=object_hash, expires_at=link.expires_at.isoformat())
         return link
 
     def generate_secure_download_urls(
