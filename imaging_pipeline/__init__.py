@@ -1,0 +1,1 @@
+"""The deployed pipeline: what exists in AWS, and how it is wired."""

@@ -1,0 +1,107 @@
+"""The buckets: raw objects (PHI zone), processed objects (research zone), and the access logs of both."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from imaging_pipeline.stages import StageConfig
+
+ABORT_UPLOADS_AFTER = Duration.days(1)
+
+
+class DicomBuckets(Construct):
+    """Raw, processed and log buckets: versioned, encrypted, private, TLS only.
+
+    Attributes
+    ----------
+    raw
+        What scanners upload. Tells EventBridge of every object.
+    processed
+        De-identified objects under keys of pseudonyms.
+    logs
+        Server access logs of the other two.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        infrequent_access = _transition(s3.StorageClass.INFREQUENT_ACCESS, config.infrequent_access_after_days)
+        glacier = _transition(s3.StorageClass.GLACIER, config.glacier_after_days)
+        self.logs = self._log_bucket()
+        self.raw = self._data_bucket("Raw", transitions=[infrequent_access])
+        self.processed = self._data_bucket("Processed", transitions=[infrequent_access, glacier])
+        _notify_event_bridge(self.raw)
+
+    def _log_bucket(self) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            "Logs",
+            # S3 delivers access logs to buckets with SSE-S3 only.
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="ExpireLogs",
+                    expiration=Duration.days(self._config.access_log_retention_days),
+                    abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+                )
+            ],
+            removal_policy=self._config.removal_policy,
+        )
+
+    def _data_bucket(self, zone: str, *, transitions: list[s3.Transition]) -> s3.Bucket:
+        key = self._zone_key(zone) if self._config.customer_managed_keys else None
+        return s3.Bucket(
+            self,
+            zone,
+            versioned=True,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            bucket_key_enabled=True if key else None,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            server_access_logs_bucket=self.logs,
+            server_access_logs_prefix=f"{zone.lower()}/",
+            # The only source of S3's 4xxErrors, which the alarm on denied requests reads.
+            metrics=[s3.BucketMetrics(id="EntireBucket")],
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="KeepCheaply",
+                    transitions=transitions,
+                    abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+                )
+            ],
+            removal_policy=self._config.removal_policy,
+        )
+
+    def _zone_key(self, zone: str) -> kms.Key:
+        """One key a zone: whoever may read research data can't read PHI by the key alone."""
+        return kms.Key(
+            self,
+            f"{zone}Key",
+            alias=f"{self._config.name}-{zone.lower()}",
+            enable_key_rotation=True,
+            removal_policy=self._config.removal_policy,
+        )
+
+
+def _transition(storage_class: s3.StorageClass, days: int) -> s3.Transition:
+    return s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+
+
+def _notify_event_bridge(bucket: s3.Bucket) -> None:
+    """Turn on EventBridge on the L1 bucket; the L2 switch would add a custom resource with a function and a role."""
+    resource = bucket.node.default_child
+    if not isinstance(resource, s3.CfnBucket):  # pragma: no cover - the L2 bucket always has its L1
+        raise TypeError("the bucket has no CfnBucket")
+    resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+    )

@@ -1,0 +1,258 @@
+"""Alarms, the topic they notify, and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.stages import StageConfig
+from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
+
+HOUR = Duration.hours(1)
+DAY = Duration.days(1)
+PERIOD = Duration.minutes(5)
+STORAGE_CLASSES = ("StandardStorage", "StandardIAStorage", "GlacierStorage")
+
+
+class Monitoring(Construct):
+    """What tells an operator that something is wrong, and what shows how the pipeline does.
+
+    Attributes
+    ----------
+    topic
+        Every alarm notifies it.
+    dashboard_url
+        The dashboard in the console.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        buckets: DicomBuckets,
+        functions: Mapping[Function, lambda_.Function],
+        state_machine: sfn.StateMachine,
+        dead_letter_queues: Sequence[sqs.Queue],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self._buckets = {"Raw": buckets.raw, "Processed": buckets.processed}
+        self._functions = functions
+        self._state_machine = state_machine
+        self.topic = self._topic()
+        self._alarm_on_executions()
+        self._alarm_on_functions()
+        self._alarm_on_dead_letters(dead_letter_queues)
+        self._alarm_on_denied_requests()
+        self._dashboard()
+        self.dashboard_url = (
+            f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home"
+            f"?region={Aws.REGION}#dashboards/dashboard/{config.name}"
+        )
+
+    def _topic(self) -> sns.Topic:
+        topic = sns.Topic(self, "Notifications", topic_name=f"{self._config.name}-notifications", enforce_ssl=True)
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AllowAlarms",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        for address in self._config.alert_emails:
+            topic.add_subscription(subscriptions.EmailSubscription(address))
+        return topic
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, above: float, meaning: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            alarm_name=f"{self._config.name}-{name}",
+            alarm_description=meaning,
+            metric=metric,
+            threshold=above,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def _alarm_on_executions(self) -> None:
+        thresholds = self._config.alarms
+        self._alarm(
+            "ExecutionsFailed",
+            self._state_machine.metric_failed(period=PERIOD, statistic="Sum"),
+            above=thresholds.failed_executions,
+            meaning="Executions failed: objects were neither released nor quarantined. Look at the failed executions.",
+        )
+        self._alarm(
+            "PipelineFailures",
+            self._count(Metric.FAILURE, PERIOD),
+            above=thresholds.failed_executions,
+            meaning="Executions reached ErrorHandler: a step failed after its retries.",
+        )
+        self._alarm(
+            "ExecutionsTimedOut",
+            self._state_machine.metric_timed_out(period=PERIOD, statistic="Sum"),
+            above=thresholds.timed_out_executions,
+            meaning="Executions ran out of time before they had a verdict. Look for throttled functions.",
+        )
+
+    def _alarm_on_functions(self) -> None:
+        for name, function in self._functions.items():
+            self._alarm(
+                f"{name.capitalize()}ErrorRate",
+                cloudwatch.MathExpression(
+                    expression="100 * errors / invocations",
+                    using_metrics={
+                        "errors": function.metric_errors(period=PERIOD, statistic="Sum"),
+                        "invocations": function.metric_invocations(period=PERIOD, statistic="Sum"),
+                    },
+                    label="Errors, percent of invocations",
+                    period=PERIOD,
+                ),
+                above=self._config.alarms.error_rate_percent,
+                meaning=f"The {name} function fails too often. Its log group has the reasons.",
+            )
+            self._alarm(
+                f"{name.capitalize()}Throttles",
+                function.metric_throttles(period=PERIOD, statistic="Sum"),
+                above=self._config.alarms.throttles,
+                meaning=f"Calls of the {name} function wait for free concurrency; executions retry, and get slower.",
+            )
+
+    def _alarm_on_dead_letters(self, queues: Sequence[sqs.Queue]) -> None:
+        for queue in queues:
+            self._alarm(
+                f"{queue.node.path.split('/')[-2]}DeadLetters",
+                queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
+                above=self._config.alarms.dead_letters,
+                meaning="Events could not be delivered. The objects they name were not processed.",
+            )
+
+    def _alarm_on_denied_requests(self) -> None:
+        """S3 counts 403 with the other client errors only; a healthy pipeline causes next to none of either."""
+        for zone, bucket in self._buckets.items():
+            self._alarm(
+                f"{zone}BucketDeniedRequests",
+                _request_metric(bucket, "4xxErrors", PERIOD),
+                above=self._config.alarms.denied_requests,
+                meaning=f"The {zone.lower()} bucket refused requests. Its access logs say whose.",
+            )
+
+    def _count(self, metric: Metric, period: Duration) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace=METRIC_NAMESPACE,
+            metric_name=metric,
+            dimensions_map={STAGE_DIMENSION: self._config.stage},
+            statistic="Sum",
+            period=period,
+            label=metric,
+        )
+
+    def _dashboard(self) -> None:
+        dashboard = cloudwatch.Dashboard(
+            self, "Dashboard", dashboard_name=self._config.name, default_interval=Duration.days(7)
+        )
+        dashboard.add_widgets(*self._verdict_widgets())
+        dashboard.add_widgets(*self._latency_widgets())
+        dashboard.add_widgets(*self._cost_widgets())
+
+    def _verdict_widgets(self) -> list[cloudwatch.IWidget]:
+        failures = [
+            self._count(Metric.FAILURE, HOUR),
+            self._state_machine.metric_failed(period=HOUR, statistic="Sum", label="Failed executions"),
+            self._state_machine.metric_timed_out(period=HOUR, statistic="Sum", label="Timed-out executions"),
+        ]
+        return [
+            _graph("Throughput: files an hour", [self._count(Metric.SUCCESS, HOUR)]),
+            _graph("Quarantined, an hour", [self._count(Metric.QUARANTINE, HOUR)]),
+            _graph("Failures, an hour", failures),
+        ]
+
+    def _latency_widgets(self) -> list[cloudwatch.IWidget]:
+        end_to_end = [
+            self._state_machine.metric_time(period=PERIOD, statistic=statistic, label=statistic)
+            for statistic in ("p50", "p95")
+        ]
+        steps = [
+            function.metric_duration(period=PERIOD, statistic=statistic, label=f"{name} {statistic}")
+            for name, function in self._functions.items()
+            for statistic in ("p50", "p95")
+        ]
+        return [
+            _graph("Latency end to end, ms", end_to_end),
+            _graph("Latency per step, ms", steps, width=16),
+        ]
+
+    def _cost_widgets(self) -> list[cloudwatch.IWidget]:
+        transitions = cloudwatch.Metric(
+            namespace="AWS/States",
+            metric_name="ConsumedCapacity",
+            dimensions_map={"ServiceMetric": "StateTransition"},
+            statistic="Sum",
+            period=HOUR,
+            label="of all state machines in the account",
+        )
+        requests = [_request_metric(bucket, "AllRequests", HOUR, label=zone) for zone, bucket in self._buckets.items()]
+        storage = [
+            cloudwatch.Metric(
+                namespace="AWS/S3",
+                metric_name="BucketSizeBytes",
+                dimensions_map={"BucketName": bucket.bucket_name, "StorageType": storage_class},
+                statistic="Average",
+                period=DAY,
+                label=f"{zone} {storage_class}",
+            )
+            for zone, bucket in self._buckets.items()
+            for storage_class in STORAGE_CLASSES
+        ]
+        compute = [self._gigabyte_seconds(name, function) for name, function in self._functions.items()]
+        return [
+            _graph("Cost: Lambda GB-seconds, an hour", compute, width=6),
+            _graph("Cost: state transitions, an hour", [transitions], width=6),
+            _graph("Cost: S3 requests, an hour", requests, width=6),
+            _graph("Cost: S3 bytes stored", storage, width=6),
+        ]
+
+    def _gigabyte_seconds(self, name: Function, function: lambda_.Function) -> cloudwatch.IMetric:
+        gigabytes = self._config.functions[name].memory_mb / 1024
+        milliseconds = f"{name}_ms"
+        return cloudwatch.MathExpression(
+            expression=f"{milliseconds} / 1000 * {gigabytes}",
+            using_metrics={milliseconds: function.metric_duration(period=HOUR, statistic="Sum")},
+            label=name,
+            period=HOUR,
+        )
+
+
+def _request_metric(bucket: s3.Bucket, name: str, period: Duration, *, label: str | None = None) -> cloudwatch.Metric:
+    """One of S3's request metrics, which exist because the bucket has a filter named EntireBucket."""
+    return cloudwatch.Metric(
+        namespace="AWS/S3",
+        metric_name=name,
+        dimensions_map={"BucketName": bucket.bucket_name, "FilterId": "EntireBucket"},
+        statistic="Sum",
+        period=period,
+        label=label,
+    )
+
+
+def _graph(title: str, metrics: Sequence[cloudwatch.IMetric], *, width: int = 8) -> cloudwatch.IWidget:
+    return cloudwatch.GraphWidget(title=title, left=metrics, width=width, height=6)

@@ -1,0 +1,249 @@
+"""The state machine: three steps, and the ways an object ends: released, quarantined, or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
+from constructs import Construct
+
+from imaging_pipeline.stages import StageConfig
+from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric, State, StatusCode
+
+# A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
+TASK_MARGIN_SECONDS = 15
+SERVICE_TIMEOUT = sfn.Timeout.duration(Duration.seconds(30))
+
+# Trouble at AWS. The others are what a crash, memory exhaustion or a time-out of a function arrives as.
+SERVICE_ERRORS = ["Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"]
+CRASHES = ["Lambda.Unknown", "Sandbox.Timedout"]
+THROTTLING = ["Lambda.TooManyRequestsException"]
+
+# Where a step's answer is, or the error it was caught with: `Error` is there either way.
+STEP_PATH = "$.step"
+UNEXPECTED_STATUS = "Pipeline.UnexpectedStatusCode"
+
+# The three states of a step, and what each Parse* state keeps: what the steps before it told, and the step's own body.
+OBJECT = {"object": "$.object"}
+INGESTION_RESULT = {"object": "$.step.body.object", "ingestion": "$.step.body"}
+VALIDATION_RESULT = {**OBJECT, "ingestion": "$.ingestion", "validation": "$.step.body"}
+DEIDENTIFICATION_RESULT = {**VALIDATION_RESULT, "validation": "$.validation", "deidentification": "$.step.body"}
+
+
+class ProcessingWorkflow(Construct):
+    """One execution takes one object from upload to its verdict.
+
+    Attributes
+    ----------
+    state_machine
+        Takes the detail of S3's `Object Created` event.
+    log_group
+        What the executions did, without their data.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        functions: Mapping[Function, lambda_.Function],
+        raw_bucket: s3.Bucket,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self._functions = functions
+        self.log_group = self._log_group()
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=config.name,
+            definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
+            timeout=Duration.seconds(config.workflow_timeout_seconds),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
+        )
+        self._grant_publishing_metrics()
+
+    def _definition(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
+        self._on_error = self._error_path()
+        self._on_rejection = self._quarantine_path(raw_bucket)
+        success = sfn.Succeed(self, State.SUCCESS)
+        released = self._metric(State.PUBLISH_SUCCESS_METRIC, Metric.SUCCESS, then=success)
+        deidentification = self._step(
+            Function.DEIDENTIFICATION,
+            states=(
+                State.DEIDENTIFICATION_STEP,
+                State.CHECK_DEIDENTIFICATION_STATUS,
+                State.PARSE_DEIDENTIFICATION_RESULT,
+            ),
+            keeps=DEIDENTIFICATION_RESULT,
+            then=released,
+        )
+        validation = self._step(
+            Function.VALIDATION,
+            states=(State.VALIDATION_STEP, State.CHECK_VALIDATION_STATUS, State.PARSE_VALIDATION_RESULT),
+            keeps=VALIDATION_RESULT,
+            then=deidentification,
+        )
+        return self._step(
+            Function.INGESTION,
+            states=(State.INGESTION_STEP, State.CHECK_INGESTION_STATUS, State.PARSE_INGESTION_RESULT),
+            keeps=INGESTION_RESULT,
+            then=validation,
+        )
+
+    def _step(
+        self, function: Function, *, states: tuple[State, State, State], keeps: Mapping[str, str], then: sfn.IChainable
+    ) -> sfn.IChainable:
+        """Invoke a function, look at its verdict, and keep what the next steps need."""
+        step, check, parse = states
+        # The first step gets the event as it is; the later ones the coordinates that ingestion established.
+        payload = None if function is Function.INGESTION else sfn.TaskInput.from_object(_paths(OBJECT))
+        timeout = self._config.functions[function].timeout_seconds + TASK_MARGIN_SECONDS
+        invocation = tasks.LambdaInvoke(
+            self,
+            step,
+            lambda_function=self._functions[function],
+            payload=payload,
+            result_selector={
+                "statusCode.$": "$.Payload.statusCode",
+                "body.$": "$.Payload.body",
+                "Error": UNEXPECTED_STATUS,
+            },
+            result_path=STEP_PATH,
+            retry_on_service_exceptions=False,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
+        )
+        _retry_patiently(invocation)
+        invocation.add_catch(self._on_error, errors=[sfn.Errors.ALL], result_path=STEP_PATH)
+        status = f"{STEP_PATH}.statusCode"
+        verdict = sfn.Choice(self, check)
+        verdict.when(
+            sfn.Condition.number_equals(status, StatusCode.ACCEPTED.value),
+            sfn.Pass(self, parse, parameters=_paths(keeps)).next(then),
+        )
+        verdict.when(sfn.Condition.number_equals(status, StatusCode.REJECTED.value), self._on_rejection)
+        verdict.otherwise(self._on_error)
+        return invocation.next(verdict)
+
+    def _quarantine_path(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
+        """Leave the object where it is, as the evidence, and tell why by its tag, the metric and the output."""
+        quarantined = sfn.Succeed(self, State.QUARANTINED)
+        metric = self._metric(State.PUBLISH_QUARANTINE_METRIC, Metric.QUARANTINE, then=quarantined)
+        body = f"{STEP_PATH}.body"
+        rejection = {name: f"{body}.{name}" for name in ("object", "object_id", "reason_codes", "findings")}
+        handler = sfn.Pass(self, State.QUARANTINE_HANDLER, parameters={"verdict": "quarantined", **_paths(rejection)})
+        tag = tasks.CallAwsService(
+            self,
+            State.TAG_QUARANTINED_OBJECT,
+            service="s3",
+            action="putObjectTagging",
+            # With a version id S3 asks for this right instead of s3:PutObjectTagging.
+            iam_action="s3:PutObjectVersionTagging",
+            iam_resources=[raw_bucket.arn_for_objects("*")],
+            parameters={
+                "Bucket.$": "$.object.bucket",
+                "Key.$": "$.object.key",
+                "VersionId.$": "$.object.version_id",
+                "Tagging": {
+                    "TagSet": [
+                        {"Key": "verdict", "Value": "quarantined"},
+                        {"Key": "reasons", "Value.$": "$.reason_codes"},
+                    ]
+                },
+            },
+            result_path=sfn.JsonPath.DISCARD,
+            task_timeout=SERVICE_TIMEOUT,
+        )
+        tag.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
+        # Somebody may have deleted the object since: it stays quarantined, and is counted.
+        tag.add_catch(metric, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
+        return handler.next(tag).next(metric)
+
+    def _error_path(self) -> sfn.Pass:
+        """Keep the error's name and drop its text, which may quote what the function was reading."""
+        failure = sfn.Fail(
+            self,
+            State.FAILURE,
+            error_path="$.error",
+            cause="A step failed after its retries; its function's log group has the reason under the object's id.",
+        )
+        metric = self._metric(State.PUBLISH_FAILURE_METRIC, Metric.FAILURE, then=failure)
+        handler = sfn.Pass(
+            self, State.ERROR_HANDLER, parameters={"verdict": "failed", **_paths({"error": f"{STEP_PATH}.Error"})}
+        )
+        handler.next(metric)
+        return handler
+
+    def _metric(self, state: State, metric: Metric, *, then: sfn.IChainable) -> sfn.IChainable:
+        """Count one execution. A count that can't be published never changes the verdict."""
+        # Not CallAwsService: it would grant putMetricData for every namespace.
+        task = sfn.CustomState(
+            self,
+            state,
+            state_json={
+                "Type": "Task",
+                "Resource": f"arn:{Aws.PARTITION}:states:::aws-sdk:cloudwatch:putMetricData",
+                "Parameters": {
+                    "Namespace": METRIC_NAMESPACE,
+                    "MetricData": [
+                        {
+                            "MetricName": metric,
+                            "Dimensions": [{"Name": STAGE_DIMENSION, "Value": self._config.stage}],
+                            "Unit": "Count",
+                            "Value": 1,
+                        }
+                    ],
+                },
+                "ResultPath": sfn.JsonPath.DISCARD,
+                "TimeoutSeconds": 30,
+            },
+        )
+        task.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
+        task.add_catch(then.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
+        return task.next(then)
+
+    def _grant_publishing_metrics(self) -> None:
+        self.state_machine.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],  # the action knows no resources; the namespace bounds it
+                conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
+            )
+        )
+
+    def _log_group(self) -> logs.LogGroup:
+        return logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/vendedlogs/states/{self._config.name}",
+            retention=self._config.log_retention,
+            removal_policy=self._config.removal_policy,
+        )
+
+
+def _retry_patiently(invocation: tasks.LambdaInvoke) -> None:
+    """Throttling is back-pressure: wait, spread out, for about half an hour. Trouble gets three more attempts."""
+    invocation.add_retry(
+        errors=THROTTLING,
+        interval=Duration.seconds(2),
+        backoff_rate=1.5,
+        max_attempts=40,
+        max_delay=Duration.seconds(60),
+        jitter_strategy=sfn.JitterType.FULL,
+    )
+    invocation.add_retry(errors=SERVICE_ERRORS, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
+    invocation.add_retry(errors=CRASHES, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
+
+
+def _paths(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of a payload template that come from the state's input."""
+    return {f"{name}.$": path for name, path in fields.items()}

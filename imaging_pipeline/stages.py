@@ -1,0 +1,219 @@
+"""Settings of the stages: the only place where one deployment differs from another."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from aws_cdk import RemovalPolicy
+from aws_cdk.aws_logs import RetentionDays
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from runtime.contract import PROJECT, Function
+
+# An event pattern may be 2,048 characters long; this many key patterns of ordinary length fit.
+MAX_KEY_PATTERNS = 32
+# Attempts a step may need before it gives up: the first and three retries.
+STEP_ATTEMPTS = 4
+
+
+class StageError(ValueError):
+    """The chosen stage can't be synthesized; the text is one sentence for the person at the command line."""
+
+
+class Settings(BaseModel):
+    """Settings that can't be changed, and that refuse names they don't know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FunctionSettings(Settings):
+    """Size and platform of one Lambda function."""
+
+    memory_mb: int = Field(default=512, ge=128, le=10240, description="MiB; CPU grows with it")
+    timeout_seconds: int = Field(default=300, ge=1, le=900)
+    python_version: Literal["3.11", "3.12", "3.13", "3.14"] = "3.12"
+    architecture: Literal["arm64", "x86_64"] = "arm64"
+
+
+class AlarmThresholds(Settings):
+    """Values that an alarm's metric must exceed within five minutes."""
+
+    failed_executions: int = Field(default=0, ge=0)
+    timed_out_executions: int = Field(default=0, ge=0)
+    error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
+    throttles: int = Field(default=0, ge=0, description="of a function")
+    dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")
+    denied_requests: int = Field(default=0, ge=0, description="requests that a bucket refused")
+
+
+def _split_at_commas(value: object) -> object:
+    """Accept `a,b` where a list is meant, since context values from the command line are strings."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _complete(functions: object) -> object:
+    """Give the functions that a stage doesn't name their defaults."""
+    return dict.fromkeys(Function, {}) | functions if isinstance(functions, dict) else functions
+
+
+Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
+EmailAddresses = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
+]
+
+
+class StageConfig(Settings):
+    """One stage of the pipeline: where it lives, how long it keeps what, and when it calls for help."""
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9-]{0,15}$", description="part of every name in the account")
+    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    explicit_environment: bool = Field(default=False, description="refuse to synthesize without account and region")
+    termination_protection: bool = False
+    runs_on_this_machine: bool = Field(
+        default=False, description="functions run under this interpreter, so the layer holds this platform's wheels"
+    )
+
+    accepted_prefixes: Strings = Field(default=(), description="of keys that start an execution; none: every prefix")
+    accepted_suffixes: Strings = Field(default=(".dcm",), description="in any case; none: every suffix")
+    strict: bool = Field(default=False, description="validation's warnings quarantine too")
+    profile: str = Field(default="research", pattern=r"^[a-z0-9-]+$", description="de-identification profile")
+
+    retain_data: bool = Field(default=True, description="buckets, the pseudonym key and logs outlive the stack")
+    customer_managed_keys: bool = Field(default=False, description="SSE-KMS with one key a zone, instead of AES-256")
+    infrequent_access_after_days: int = Field(default=90, ge=30)
+    glacier_after_days: int = Field(default=180, ge=60, description="processed objects")
+    access_log_retention_days: int = Field(default=90, ge=1)
+    log_retention: RetentionDays = RetentionDays.ONE_MONTH
+
+    functions: Annotated[Mapping[Function, FunctionSettings], BeforeValidator(_complete)] = Field(
+        default={}, validate_default=True, description="functions that aren't named get the defaults"
+    )
+    workflow_timeout_seconds: int = Field(default=7200, ge=60, le=86400)
+    alarms: AlarmThresholds = AlarmThresholds()
+    alert_emails: EmailAddresses = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the stack, the state machine and the dashboard, and the beginning of every other name."""
+        return f"{PROJECT}-{self.stage}"
+
+    @property
+    def removal_policy(self) -> RemovalPolicy:
+        """What becomes of buckets, keys and logs with the stack; a stack that fails to come up leaves nothing behind."""
+        return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.retain_data else RemovalPolicy.DESTROY
+
+    @property
+    def key_patterns(self) -> list[dict[str, Any]]:
+        """EventBridge patterns, one of which the key of an object must match; none accepts every key.
+
+        Only `suffix` ignores case, and patterns for one field are alternatives. A prefix *and* a suffix therefore
+        become wildcards, one for each spelling of the suffix.
+        """
+        if not self.accepted_prefixes:
+            return [{"suffix": {"equals-ignore-case": suffix}} for suffix in self.accepted_suffixes]
+        if not self.accepted_suffixes:
+            return [{"prefix": prefix} for prefix in self.accepted_prefixes]
+        return [
+            {"wildcard": f"{_escaped(prefix)}*{_escaped(spelling)}"}
+            for prefix in self.accepted_prefixes
+            for suffix in self.accepted_suffixes
+            for spelling in _spellings(suffix)
+        ]
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> Self:
+        if self.explicit_environment and not (self.account and self.region):
+            raise ValueError("needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`")
+        if self.glacier_after_days < self.infrequent_access_after_days + 30:
+            raise ValueError("glacier_after_days must be at least 30 days after infrequent_access_after_days")
+        patience = STEP_ATTEMPTS * sum(settings.timeout_seconds for settings in self.functions.values())
+        if self.workflow_timeout_seconds <= patience:
+            raise ValueError(f"workflow_timeout_seconds must exceed the {patience} s that the steps may take")
+        spellings = len(self.accepted_prefixes) * sum(2 ** _letters(suffix) for suffix in self.accepted_suffixes)
+        if spellings > MAX_KEY_PATTERNS:
+            raise ValueError(f"accepted_prefixes with accepted_suffixes make over {MAX_KEY_PATTERNS} event patterns")
+        return self
+
+
+def _letters(text: str) -> int:
+    return sum(character.lower() != character.upper() for character in text)
+
+
+def _spellings(suffix: str) -> list[str]:
+    """Every mixture of lower and upper case of a suffix."""
+    spellings = [""]
+    for character in suffix:
+        cases = dict.fromkeys((character.lower(), character.upper()))
+        spellings = [spelling + case for spelling in spellings for case in cases]
+    return spellings
+
+
+def _escaped(text: str) -> str:
+    """Make a text a literal part of an EventBridge wildcard."""
+    return text.replace("\\", "\\\\").replace("*", "\\*")
+
+
+def _local() -> dict[str, Any]:
+    """Follow the interpreter and the machine of whoever starts the emulator, which runs the functions there."""
+    machine = {
+        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "architecture": "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64",
+    }
+    return {
+        "runs_on_this_machine": True,
+        "retain_data": False,
+        "log_retention": RetentionDays.ONE_DAY,
+        "functions": dict.fromkeys(Function, machine),
+    }
+
+
+STAGES: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "local": _local,
+    "dev": lambda: {"retain_data": False},
+    "staging": dict,
+    "prod": lambda: {
+        "explicit_environment": True,
+        "termination_protection": True,
+        "log_retention": RetentionDays.ONE_YEAR,
+        "access_log_retention_days": 365,
+    },
+}
+
+
+def stage_config(stage: object, overrides: Mapping[str, object]) -> StageConfig:
+    """Validate the settings of a stage.
+
+    Parameters
+    ----------
+    stage
+        A name in `STAGES`.
+    overrides
+        Settings that replace the stage's own, by field name, as the command line gave them.
+
+    Raises
+    ------
+    StageError
+        If there is no such stage, or a setting is unknown, out of range or missing.
+    """
+    choices = ", ".join(STAGES)
+    if not stage:
+        raise StageError(f"No stage is chosen: add `-c stage=<name>` with one of {choices}.")
+    if not isinstance(stage, str) or stage not in STAGES:
+        raise StageError(f"There is no stage {stage!r}: choose one of {choices}.")
+    try:
+        return StageConfig.model_validate({"stage": stage} | STAGES[stage]() | dict(overrides))
+    except ValidationError as error:
+        raise StageError(f"Stage {stage!r} is not valid: {_in_words(error)}.") from error
+
+
+def _in_words(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors(include_url=False):
+        setting = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{setting} = {detail['input']!r}: {message}" if setting else message)
+    return "; ".join(problems)
