@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 from pydantic import Field
 
 from runtime.contract import Frozen
@@ -247,7 +247,7 @@ class PresignedUrlHandler:
 
         Raises
         ------
-        ObjectNotFoundError, AccessDeniedError, CredentialsUnavailableError, StorageUnavailableError
+        DeliveryError
             The bucket can't be listed.
         """
         try:
@@ -264,7 +264,9 @@ class PresignedUrlHandler:
             raise CredentialsUnavailableError
         try:
             token = self._credentials.get_frozen_credentials().token  # refreshes what is about to expire
-        except (BotoCoreError, ClientError, RuntimeError) as error:
+        except RuntimeError as error:
+            raise _delivery_error(error) from None
+        except (BotoCoreError, ClientError) as error:
             raise CredentialsUnavailableError(type(error).__name__) from None
         session_end: datetime | None = getattr(self._credentials, "_expiry_time", None)
         if session_end is not None:
@@ -353,6 +355,10 @@ def _is_loopback(endpoint_url: str) -> bool:
 
 def _delivery_error(error: BotoCoreError | ClientError | RuntimeError) -> DeliveryError:
     """Say in our terms what S3 or the way to it answered; a HEAD's answer has a status, but no text."""
+    if isinstance(error, RuntimeError):  # botocore's way to say that even the refreshed credentials have expired
+        return SessionExpiredError()
+    if isinstance(error, NoCredentialsError | CredentialRetrievalError):
+        return CredentialsUnavailableError()
     if not isinstance(error, ClientError):
         return StorageUnavailableError(type(error).__name__)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

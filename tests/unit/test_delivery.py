@@ -182,14 +182,19 @@ def test_should_shorten_to_an_assumed_roles_expiry(s3: S3Client) -> None:
     assert 1190 < seconds_from_now(link.generate_secure_download_url(KEY).expires_at) <= 1200
 
 
-def test_should_say_when_the_session_has_no_usable_credentials_left(
-    s3: S3Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seconds_left", [-60, 0.5])
+def test_should_say_when_the_session_is_over(
+    s3: S3Client, monkeypatch: pytest.MonkeyPatch, seconds_left: float
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    handler = PresignedUrlHandler(BUCKET, REGION)
+    assert handler._credentials is not None
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(seconds=seconds_left)).isoformat())
+    vars(handler._credentials)["_expiry_time"] = datetime.now(UTC)
 
-    with pytest.raises(delivery.DeliveryError, match="sign in"):
-        PresignedUrlHandler(BUCKET, REGION).generate_secure_download_urls([KEY])
+    with pytest.raises(delivery.SessionExpiredError, match="sign in again"):
+        handler.generate_secure_download_urls([KEY])
 
 
 def test_should_say_when_there_are_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +202,8 @@ def test_should_say_when_there_are_no_credentials(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(delivery.CredentialsUnavailableError):
         PresignedUrlHandler(BUCKET, REGION).generate_secure_download_urls([KEY])
+    with pytest.raises(delivery.CredentialsUnavailableError):
+        list(PresignedUrlHandler(BUCKET, REGION).keys("2f7c/"))
 
 
 def test_should_say_when_the_object_is_missing(handler: PresignedUrlHandler) -> None:
@@ -340,6 +347,7 @@ def test_should_log_outcomes_without_urls_or_keys(handler: PresignedUrlHandler, 
         ("a/nai\u0308ve.dcm", "naïve.dcm"),
         ("a/mcd.\u202eexe\u2028.dcm", "mcd._exe_.dcm"),
         ("a/" + "x" * 1000 + ".dcm", "x" * 200 + ".dcm"),
+        ("a/" + "x" * 199 + " y.dcm", "x" * 199 + ".dcm"),
         ("a/" + "像" * 300 + ".dcm", "像" * 66 + ".dcm"),
     ],
 )
@@ -371,6 +379,13 @@ def test_should_keep_a_disposition_with_odd_letters_through_the_link(
 
 
 ARGUMENTS = ("links", "--bucket", BUCKET, "--region", REGION)
+
+
+@pytest.mark.usefixtures("s3", "log")
+def test_should_leave_the_log_to_the_library(capsys: pytest.CaptureFixture[str], log: io.StringIO) -> None:
+    assert main([*ARGUMENTS, KEY, "missing.dcm"]) == 1
+    assert log.getvalue() == ""
+    assert capsys.readouterr().err == "links: 1 given, 1 failed\n"
 
 
 @pytest.mark.usefixtures("s3", "log")
