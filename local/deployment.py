@@ -1,0 +1,101 @@
+"""Deploys stage `local` to the emulator: the real CDK CLI, the template that every other stage gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import boto3
+
+from local.emulator import PROJECT_ROOT, Emulator
+from local.environment import ACCOUNT, REGION, isolated_environment, isolation
+from local.errors import LocalRunError
+from runtime.contract import PROJECT, Output
+
+STAGE = "local"
+CDK_CLI = "aws-cdk@2.1148.1"  # npm's `latest` is an accidental publish of an old build
+
+Progress = Callable[[str], None]
+
+
+def silent(_step: str) -> None:
+    """Report no progress."""
+
+
+def deploy(emulator: Emulator, progress: Progress = silent) -> tuple[Mapping[str, str], Mapping[Output, str]]:
+    """Bootstrap the emulator and deploy stage `local` to it.
+
+    Parameters
+    ----------
+    emulator
+        A running emulator.
+    progress
+        Is told what comes next, in a few words.
+
+    Returns
+    -------
+    tuple
+        The environment in which AWS clients reach this deployment, and the stack's outputs.
+
+    Raises
+    ------
+    LocalRunError
+        What answers is no emulator, or the CDK CLI gave up.
+    """
+    home = emulator.scratch / "home"
+    home.mkdir()
+    environment = isolated_environment(emulator.endpoint, home)
+    require_emulator(environment)
+    progress("Preparing the emulator's account for CDK")
+    # In another folder than the app's, since the CLI would synthesize the app first.
+    _cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", environment=environment, folder=home)
+    progress("Synthesizing and deploying the stack")
+    outputs = home / "outputs.json"
+    assembly = emulator.scratch / "cdk.out"
+    _cdk(
+        *("deploy", "--all", "--require-approval", "never", "--outputs-file", str(outputs), "--output", str(assembly)),
+        *("--context", f"stage={STAGE}", "--context", f"account={ACCOUNT}", "--context", f"region={REGION}"),
+        environment=environment,
+        folder=PROJECT_ROOT,
+    )
+    published = json.loads(outputs.read_text())[f"{PROJECT}-{STAGE}"]
+    return environment, {name: published[name] for name in Output}
+
+
+def require_emulator(environment: Mapping[str, str]) -> None:
+    """Ask who answers before anything is created there.
+
+    Raises
+    ------
+    LocalRunError
+        It is not the emulator's account.
+    """
+    with isolation(environment):
+        account = boto3.client("sts").get_caller_identity()["Account"]
+    if account != ACCOUNT:
+        raise LocalRunError("What answers at the emulator's address has another account's number: nothing was created.")
+
+
+def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
+    """Run the pinned CDK CLI under the Node of this Python environment."""
+    executables = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        [f"{executables}/npx", "--yes", CDK_CLI, *arguments, "--no-notices", "--ci"],
+        cwd=folder,
+        env={
+            **environment,
+            "PATH": os.pathsep.join((executables, environment["PATH"])),
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+        raise LocalRunError(f"`cdk {arguments[0]}` failed; the end of its output says:\n{tail}")
