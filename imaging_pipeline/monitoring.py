@@ -116,26 +116,30 @@ class Monitoring(Construct):
 
     def _alarm_on_functions(self) -> None:
         for name, function in self._functions.items():
-            self._alarm(
-                f"{name.capitalize()}ErrorRate",
-                cloudwatch.MathExpression(
-                    expression="100 * errors / invocations",
-                    using_metrics={
-                        "errors": function.metric_errors(period=PERIOD, statistic="Sum"),
-                        "invocations": function.metric_invocations(period=PERIOD, statistic="Sum"),
-                    },
-                    label="Errors, percent of invocations",
-                    period=PERIOD,
-                ),
-                above=self._config.alarms.error_rate_percent,
-                meaning=f"The {name} function fails too often. Its log group has the reasons.",
-            )
+            if not self._config.runs_on_this_machine:  # the emulator refuses alarms on metric math
+                self._alarm_on_error_rate(name, function)
             self._alarm(
                 f"{name.capitalize()}Throttles",
                 function.metric_throttles(period=PERIOD, statistic="Sum"),
                 above=self._config.alarms.throttles,
                 meaning=f"Calls of the {name} function wait for free concurrency; executions retry, and get slower.",
             )
+
+    def _alarm_on_error_rate(self, name: Function, function: lambda_.Function) -> None:
+        self._alarm(
+            f"{name.capitalize()}ErrorRate",
+            cloudwatch.MathExpression(
+                expression="100 * errors / invocations",
+                using_metrics={
+                    "errors": function.metric_errors(period=PERIOD, statistic="Sum"),
+                    "invocations": function.metric_invocations(period=PERIOD, statistic="Sum"),
+                },
+                label="Errors, percent of invocations",
+                period=PERIOD,
+            ),
+            above=self._config.alarms.error_rate_percent,
+            meaning=f"The {name} function fails too often. Its log group has the reasons.",
+        )
 
     def _alarm_on_dead_letters(self, queues: Sequence[sqs.Queue]) -> None:
         for queue in queues:
@@ -163,7 +167,6 @@ class Monitoring(Construct):
             dimensions_map={STAGE_DIMENSION: self._config.stage},
             statistic="Sum",
             period=period,
-            label=metric,
         )
 
     def _dashboard(self) -> None:
