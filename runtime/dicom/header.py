@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from runtime.dicom.elements import (
@@ -48,7 +50,11 @@ class Header:
 
     def find(self, tag: int) -> Element | None:
         """Return the top-level element of the data set with this tag; the last one if it is there twice."""
-        return next((element for element in reversed(self.data_set.elements) if element.tag == tag), None)
+        return self._by_tag.get(tag)
+
+    @cached_property
+    def _by_tag(self) -> dict[int, Element]:
+        return {element.tag: element for element in self.data_set.elements}
 
     def text(self, tag: int) -> str | None:
         """Return a top-level value as ASCII text without padding; None where it is absent or empty.
@@ -114,7 +120,7 @@ def _parse_growing(
 def _transfer_syntax(content: bytes, meta: DataSet) -> UID:
     for element in meta.elements:
         if element.tag == _TRANSFER_SYNTAX_UID:
-            uid = UID(_text(content[element.value_start : element.value_stop]))
+            uid = UID(_text(content[element.value_start : element.value_stop]), IGNORE)  # a warning would quote it
             if not (uid.is_transfer_syntax and not uid.is_private):
                 raise DicomError("UNKNOWN_TRANSFER_SYNTAX", attribute="TransferSyntaxUID", offset=element.value_start)
             return uid
