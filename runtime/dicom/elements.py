@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -136,6 +136,7 @@ class _Opener(NamedTuple):
     value_start: int
 
 
+@lru_cache(maxsize=16384)
 def attribute_text(tag: int) -> str:
     """Return the attribute's keyword, or ``(gggg,eeee)`` where DICOM PS3.6 gives it none."""
     return keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"

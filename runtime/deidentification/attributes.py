@@ -1,0 +1,271 @@
+"""What happens to each attribute of one header: the actions of DICOM PS3.15 Table E.1-1a on encoded values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Final
+
+from pydicom._dicom_dict import DicomDictionary
+
+from runtime.deidentification.dummies import dummy_value
+from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs
+from runtime.deidentification.private import is_safe_private
+from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
+from runtime.deidentification.residue import Needles, needles_of
+from runtime.deidentification.rewriting import Scope, encode_element
+from runtime.deidentification.rules import Ruleset
+from runtime.deidentification.table import Action
+from runtime.deidentification.text import Identifiers, TextCleaner
+from runtime.deidentification.types import attribute_type, resolve
+from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
+from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, Item, dictionary_vr
+from runtime.dicom.header import Header
+
+PATIENT_NAME: Final = 0x00100010
+PATIENT_ID: Final = 0x00100020
+ISSUER_OF_PATIENT_ID: Final = 0x00100021
+ACCESSION_NUMBER: Final = 0x00080050
+STUDY_ID: Final = 0x00200010
+SOP_CLASS_UID: Final = 0x00080016
+STUDY_INSTANCE_UID: Final = 0x0020000D
+
+_PRIVATE: Final = 0x10000
+_TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
+_SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
+_DATE_VRS: Final = frozenset(("DA", "DT"))
+_KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
+
+
+class AttributeDeidentifier:
+    """Decides the attributes of one header; `decide` and `enter` drive a `Rewriter`.
+
+    Parameters
+    ----------
+    header
+        The source.
+    ruleset
+        What the profile makes of the standard's table.
+    pseudonyms
+        Under the stage's key.
+    """
+
+    def __init__(self, header: Header, ruleset: Ruleset, pseudonyms: Pseudonyms) -> None:
+        self._header = header
+        self._ruleset = ruleset
+        self._actions = ruleset.actions
+        self._pseudonyms = pseudonyms
+        self._top_codecs = data_set_codecs(header, header.data_set.elements, DEFAULT_CODECS)
+        self.identifiers = collect_identifiers(header, ruleset.actions)
+        self.sop_class_uid = header.text(SOP_CLASS_UID) or ""
+        self.touched: list[tuple[int, Action]] = []
+        """tag and action of every element, at every depth, that a rule names or that no rule allows"""
+        self.cleaned: list[tuple[Element, bytes]] = []
+        """elements whose text was cleaned, with the new value"""
+        self._apply: Final[dict[Action, Callable[[Element, Scope], bytes | None]]] = {
+            Action.KEEP: self._keep,
+            Action.REMOVE: self._remove,
+            Action.EMPTY: self._empty,
+            Action.DUMMY: self._dummy,
+            Action.MAP_UID: self._map_uids,
+            Action.CLEAN: self._clean,
+        }
+
+    @cached_property
+    def patient(self) -> PatientPseudonyms:
+        """The patient's pseudonyms, within the scope of the issuer of PatientID."""
+        return self._pseudonyms.patient(
+            self._top_level_text(PATIENT_ID),
+            self._top_level_text(ISSUER_OF_PATIENT_ID),
+            self._header.text(STUDY_INSTANCE_UID) or "",
+        )
+
+    @cached_property
+    def date_shift(self) -> DateShift | None:
+        """How the patient's dates move; None where the profile doesn't move dates."""
+        days = self._ruleset.profile.date_shift
+        return None if days is None else self.patient.date_shift(days.minimum_days, days.maximum_days)
+
+    @cached_property
+    def cleaner(self) -> TextCleaner:
+        """The cleaner for this header's free text."""
+        found = self.identifiers
+        return TextCleaner(
+            Identifiers(
+                names=tuple(found.names),
+                ids=tuple(found.ids),
+                dates=tuple(found.dates),
+                places=tuple(found.places),
+                institutions=() if self._ruleset.keeps_institutions else tuple(found.institutions),
+            ),
+            self.date_shift,
+        )
+
+    def needles(self) -> Needles:
+        """Return what must not be found in the result."""
+        return needles_of(self.identifiers, self._top_codecs)
+
+    def top_scope(self) -> Scope:
+        """Return the scope of the top-level data set."""
+        elements = self._header.data_set.elements
+        kept_private = self._kept_private(elements, self._top_codecs)
+        return Scope((), self._header.encoding, self._top_codecs, kept_private)
+
+    def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
+        """Return the scope of an item."""
+        codecs = data_set_codecs(self._header, item.elements, scope.encodings)
+        return Scope((*scope.path, element.tag), item.encoding, codecs, self._kept_private(item.elements, codecs))
+
+    def decide(self, element: Element, scope: Scope) -> bytes | None:
+        """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
+        tag = element.tag
+        action = self._actions.get(tag)
+        if action is None:
+            if tag in DicomDictionary:
+                return None
+            if tag in scope.kept_private:
+                return self._private(element, scope)
+            action = Action.REMOVE
+        if action not in self._apply:
+            action = resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
+        self.touched.append((tag, action))
+        return self._apply[action](element, scope)
+
+    def _keep(self, element: Element, scope: Scope) -> bytes | None:
+        if element.vr == "AS":
+            return self._replace(element, scope, self._map_values(element, cap_age))
+        return None
+
+    def _remove(self, element: Element, scope: Scope) -> bytes:  # noqa: ARG002 - all actions are called alike
+        return b""
+
+    def _empty(self, element: Element, scope: Scope) -> bytes | None:
+        if element.tag in _PSEUDONYMOUS:
+            return self._dummy(element, scope)
+        return self._replace(element, scope, b"")
+
+    def _dummy(self, element: Element, scope: Scope) -> bytes | None:
+        if element.items is not None:
+            return None
+        pseudonym = _PSEUDONYMOUS.get(element.tag)
+        if pseudonym is not None:
+            return self._replace(element, scope, pseudonym(self, element, scope).encode("ascii"))
+        vr = _vr(element)
+        if vr == "UI":
+            return self._map_uids(element, scope)
+        return self._replace(element, scope, dummy_value(vr, little=scope.encoding.little))
+
+    def _map_uids(self, element: Element, scope: Scope) -> bytes | None:
+        if element.items is not None:
+            return None
+        return self._replace(element, scope, self._map_values(element, self._pseudonyms.uid))
+
+    def _clean(self, element: Element, scope: Scope) -> bytes | None:
+        """Clean a value by its VR; what can't be cleaned gets a dummy."""
+        vr = _vr(element)
+        if element.items is not None or vr in ("SQ", "TM"):
+            return None
+        if vr in _DATE_VRS and self.date_shift is not None:
+            shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
+            return self._replace(element, scope, self._map_values(element, shift))
+        if vr in _TEXT_VRS:
+            return self._clean_text(element, scope, vr)
+        return self._dummy(element, scope)
+
+    def _clean_text(self, element: Element, scope: Scope, vr: str) -> bytes | None:
+        value = self._header.value(element)
+        if not value:
+            return None
+        text = decode_text(value, scope.encodings).rstrip("\0 ")
+        separator = "\n" if vr in _SINGLE_VALUED_TEXT else "\\"
+        parts = [text] if vr in _SINGLE_VALUED_TEXT else text.split("\\")
+        cleaned = separator.join(self.cleaner.clean(part) for part in parts)
+        if cleaned == text:
+            self.cleaned.append((element, value))
+            return None
+        encoded = encode_text(cleaned, scope.encodings)
+        if not encoded.strip() and attribute_type(self.sop_class_uid, (*scope.path, element.tag)) == "1":
+            encoded = dummy_value(vr, little=True)
+        self.cleaned.append((element, encoded))
+        return self._replace(element, scope, encoded)
+
+    def _private(self, element: Element, scope: Scope) -> bytes | None:
+        """Keep a safe private attribute; by its VR what it holds may have to be treated all the same."""
+        vr = element.vr
+        if element.tag & 0xFF00 == 0 or element.items is not None:
+            return None
+        if vr == "PN":
+            return self._replace(element, scope, b"")
+        if vr == "UI":
+            return self._map_uids(element, scope)
+        if vr in _DATE_VRS or vr in _TEXT_VRS:
+            return self._clean(element, scope)
+        return None
+
+    def _kept_private(self, elements: list[Element], codecs: tuple[str, ...]) -> frozenset[int]:
+        """Return the tags of a data set's safe private attributes and of the creators that reserve their blocks."""
+        if not self._ruleset.keeps_safe_private:
+            return frozenset()
+        private = [element for element in elements if element.tag & _PRIVATE]
+        creators = {
+            element.tag: decode_text(self._header.value(element), codecs).strip("\0 ")
+            for element in private
+            if 0x10 <= element.tag & 0xFFFF <= 0xFF
+        }
+        kept: set[int] = set()
+        for element in private:
+            creator = element.tag & 0xFFFF0000 | element.tag >> 8 & 0xFF
+            if creator in creators and is_safe_private(creators[creator], element.tag >> 16, element.tag & 0xFF):
+                kept.update((creator, element.tag))
+        return frozenset(kept)
+
+    def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
+        """Change each value of a multi-valued element; one that can't be changed is emptied."""
+        values = self._header.value(element).decode("ascii", "replace").strip("\0 ").split("\\")
+        return "\\".join(change(value) or "" for value in values).encode("ascii", "replace")
+
+    def _replace(self, element: Element, scope: Scope, value: bytes) -> bytes | None:
+        if self._header.value(element) == value:
+            return None
+        return encode_element(element.tag, _vr(element), value, scope.encoding)
+
+    def _top_level_text(self, tag: int) -> str:
+        element = self._header.find(tag)
+        if element is None:
+            return ""
+        return decode_text(self._header.value(element), self._top_codecs).strip("\0 ")
+
+    def _text(self, element: Element, scope: Scope) -> str:
+        return decode_text(self._header.value(element), scope.encodings).strip("\0 ")
+
+    def _patient_id(self, element: Element, scope: Scope) -> str:
+        value = self._text(element, scope)
+        if not scope.path or value == self._top_level_text(PATIENT_ID):
+            return self.patient.patient_id
+        return self._pseudonyms.identifier(Domain.PATIENT, value)
+
+    def _patient_name(self, element: Element, scope: Scope) -> str:
+        return self.patient.patient_name if self._text(element, scope) else ""
+
+    def _accession_number(self, element: Element, scope: Scope) -> str:
+        return self._within_patient(Domain.ACCESSION_NUMBER, element, scope)
+
+    def _study_id(self, element: Element, scope: Scope) -> str:
+        return self._within_patient(Domain.STUDY_ID, element, scope)
+
+    def _within_patient(self, domain: Domain, element: Element, scope: Scope) -> str:
+        value = self._text(element, scope)
+        return self._pseudonyms.identifier(domain, value, self.patient.patient_id) if value else ""
+
+
+_PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope], str]]] = {
+    PATIENT_NAME: AttributeDeidentifier._patient_name,  # noqa: SLF001
+    PATIENT_ID: AttributeDeidentifier._patient_id,  # noqa: SLF001
+    ACCESSION_NUMBER: AttributeDeidentifier._accession_number,  # noqa: SLF001
+    STUDY_ID: AttributeDeidentifier._study_id,  # noqa: SLF001
+}
+
+
+def _vr(element: Element) -> str:
+    """Return an element's VR; that of the dictionary where its own says nothing."""
+    return element.vr if element.vr in _KNOWN_VRS else dictionary_vr(element.tag)

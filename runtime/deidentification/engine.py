@@ -1,0 +1,189 @@
+"""De-identification of one object: a header in, a header out, the bulk data by its place in the source."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from runtime.contract import Finding
+from runtime.deidentification.attributes import STUDY_INSTANCE_UID, AttributeDeidentifier
+from runtime.deidentification.options import MethodCode, Option
+from runtime.deidentification.profile import Policy, Profile, Risk
+from runtime.deidentification.pseudonyms import Pseudonyms
+from runtime.deidentification.report import DeidentificationReport
+from runtime.deidentification.residue import find_residue
+from runtime.deidentification.rewriting import Rewriter, encode_element, encode_sequence
+from runtime.deidentification.risks import assess_risks
+from runtime.deidentification.rules import Ruleset
+from runtime.dicom.bulk_data import BulkData, locate_bulk_data
+from runtime.dicom.elements import EXPLICIT_LITTLE, Encoding, attribute_text
+from runtime.dicom.errors import DicomError
+from runtime.dicom.findings import finding
+from runtime.dicom.header import Header
+
+IMPLEMENTATION_CLASS_UID: Final = "2.25.155107183563541413047229446246413846387"
+IMPLEMENTATION_VERSION_NAME: Final = "MED_IMG_PIPELINE"
+
+_SOP_CLASS_UID: Final = 0x00080016
+_SOP_INSTANCE_UID: Final = 0x00080018
+_SERIES_INSTANCE_UID: Final = 0x0020000E
+_REQUIRED_UIDS: Final = {
+    _SOP_CLASS_UID: "MISSING_SOP_CLASS_UID",
+    _SOP_INSTANCE_UID: "MISSING_SOP_INSTANCE_UID",
+    STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
+    _SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
+}
+_PREAMBLE: Final = b"\0" * 128 + b"DICM"
+
+
+class RejectedError(Exception):
+    """The object must not be released. Its text names reason codes, never values.
+
+    Parameters
+    ----------
+    findings
+        Why, one finding for each reason.
+    """
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__(" ".join(reason.code for reason in findings))
+        self.findings = findings
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """A de-identified object: `content`, then the source's bytes of `bulk_data`."""
+
+    content: bytes
+    bulk_data: tuple[int, int]
+    """start and stop in the source, equal where nothing follows `content`"""
+    output_key: str
+    """``<patient>/<study>/<series>/<instance>.dcm``, pseudonyms all"""
+    report: DeidentificationReport
+
+
+class Deidentifier:
+    """De-identifies objects by one profile under one key. Safe to use from several threads.
+
+    Parameters
+    ----------
+    profile
+        What stays and what goes.
+    pseudonyms
+        Under the stage's key.
+    """
+
+    def __init__(self, profile: Profile, pseudonyms: Pseudonyms) -> None:
+        self._profile = profile
+        self._pseudonyms = pseudonyms
+        self._ruleset = Ruleset(profile)
+        self._profile_hash = profile.content_hash(self._ruleset.digest)
+
+    def deidentify(self, header: Header) -> Deidentified:
+        """De-identify one object (DICOM PS3.15 E.1.1).
+
+        Raises
+        ------
+        RejectedError
+            The profile's policy forbids a release, or an identifier of the source was left in the result.
+        DicomError
+            A UID without which the object has no place is missing, or the bulk data can't be located.
+        """
+        for tag, code in _REQUIRED_UIDS.items():
+            if not header.text(tag):
+                raise DicomError(code, attribute=attribute_text(tag))
+        risks = self._released_risks(header)
+        bulk_data = locate_bulk_data(header)
+        attributes = AttributeDeidentifier(header, self._ruleset, self._pseudonyms)
+        data_set = header.data_set
+        start = data_set.elements[0].start
+        rewritten = Rewriter(header.content, attributes.decide, attributes.enter).rewrite(
+            data_set.elements, start, data_set.stop, attributes.top_scope(), self._declarations(header.encoding)
+        )
+        residue = find_residue(header, rewritten.copied, attributes.cleaned, attributes.needles())
+        if residue:
+            raise RejectedError([finding("RESIDUAL_IDENTIFIER", attribute=path) for path in residue])
+        content, extent = self._join(header, rewritten.content, bulk_data)
+        report = DeidentificationReport(
+            profile=self._profile.name,
+            profile_hash=self._profile_hash,
+            key_id=self._pseudonyms.key_id,
+            options=tuple(sorted(self._profile.options)),
+            action_counts=Counter([action for _, action in attributes.touched]),
+            attributes={attribute_text(tag): action for tag, action in attributes.touched},
+            risks=tuple(risk.value for risk in risks),
+            trailing_bytes_dropped=header.source.size - (data_set.stop if bulk_data is None else bulk_data.stop),
+        )
+        return Deidentified(content, extent, self._output_key(header, attributes), report)
+
+    def _released_risks(self, header: Header) -> list[Risk]:
+        """Return the risks that the object bears and its policy releases; reject it for the others."""
+        risks = assess_risks(header)
+        refused = [
+            risk for risk, attested in risks.items() if not self._profile.risks[risk].releases(attested=attested)
+        ]
+        if refused:
+            raise RejectedError([finding(risk.code) for risk in refused])
+        return [risk for risk in risks if self._profile.risks[risk] is not Policy.QUARANTINE]
+
+    def _uid(self, header: Header, tag: int) -> str:
+        uid = header.text(tag) or ""
+        return uid if Option.RETAIN_UIDS in self._profile.options else self._pseudonyms.uid(uid)
+
+    def _output_key(self, header: Header, attributes: AttributeDeidentifier) -> str:
+        study, series, instance = (
+            self._uid(header, tag) for tag in (STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID)
+        )
+        return f"{attributes.patient.patient_id}/{study}/{series}/{instance}.dcm"
+
+    def _declarations(self, encoding: Encoding) -> list[tuple[int, bytes]]:
+        """Return the elements by which the result says what was done to it (DICOM PS3.15 E.1.1, PS3.3 C.7.1.1)."""
+        method = "\\".join((f"profile {self._profile.name}", self._profile_hash, f"key {self._pseudonyms.key_id}"))
+        codes = [_code_item(code, encoding) for code in self._profile.method_codes]
+        temporal = self._profile.longitudinal_temporal_information_modified.encode("ascii")
+        return [
+            (0x00120062, encode_element(0x00120062, "CS", b"YES", encoding)),
+            (0x00120063, encode_element(0x00120063, "LO", method.encode("ascii"), encoding)),
+            (0x00120064, encode_sequence(0x00120064, codes, encoding)),
+            (0x00280303, encode_element(0x00280303, "CS", temporal, encoding)),
+        ]
+
+    def _join(self, header: Header, data_set: bytes, bulk_data: BulkData | None) -> tuple[bytes, tuple[int, int]]:
+        """Return the result's own bytes and which of the source's follow them."""
+        meta = _PREAMBLE + self._file_meta(header)
+        opening, extent = b"", (0, 0)
+        if bulk_data is not None:
+            element = bulk_data.element
+            opening = header.source.read(element.start, element.value_start)
+            extent = (bulk_data.start, bulk_data.stop)
+        if not header.transfer_syntax.is_deflated:
+            return meta + data_set + opening, extent
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        deflated = deflater.compress(data_set + opening + header.source.read(*extent)) + deflater.flush()
+        return meta + deflated + b"\0" * (len(deflated) % 2), (0, 0)
+
+    def _file_meta(self, header: Header) -> bytes:
+        """Return new file meta information (DICOM PS3.10 7.1)."""
+        elements = (
+            (0x00020001, "OB", b"\0\1"),
+            (0x00020002, "UI", (header.text(_SOP_CLASS_UID) or "").encode("ascii", "replace")),
+            (0x00020003, "UI", self._uid(header, _SOP_INSTANCE_UID).encode("ascii", "replace")),
+            (0x00020010, "UI", header.transfer_syntax.encode("ascii")),
+            (0x00020012, "UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
+            (0x00020013, "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+        )
+        group = b"".join(encode_element(tag, vr, value, EXPLICIT_LITTLE) for tag, vr, value in elements)
+        return encode_element(0x00020000, "UL", struct.pack("<L", len(group)), EXPLICIT_LITTLE) + group
+
+
+def _code_item(code: MethodCode, encoding: Encoding) -> bytes:
+    """Encode an item of De-identification Method Code Sequence with a code of DICOM PS3.16 CID 7050."""
+    elements = (
+        (0x00080100, "SH", code.value),
+        (0x00080102, "SH", "DCM"),
+        (0x00080104, "LO", code.meaning),
+    )
+    return b"".join(encode_element(tag, vr, value.encode("ascii"), encoding) for tag, vr, value in elements)

@@ -1,0 +1,23 @@
+"""What was done to an object: read by the workflow and by people; names attributes and counts, never values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from runtime.contract import Frozen
+from runtime.deidentification.table import Action
+
+
+class DeidentificationReport(Frozen):
+    """What a profile did to one object."""
+
+    profile: str
+    profile_hash: str = Field(description="SHA-256 of the profile and the rule tables, in hexadecimal")
+    key_id: str = Field(description="names the pseudonym key")
+    options: tuple[str, ...]
+    action_counts: Mapping[Action, int] = Field(description="how many elements each action met, at every depth")
+    attributes: Mapping[str, Action] = Field(description="attribute to the last action that met it")
+    risks: tuple[str, ...] = Field(description="risks that the object bears and its policy releases")
+    trailing_bytes_dropped: int = Field(ge=0, description="bytes after the pixel data, never copied")

@@ -1,0 +1,80 @@
+"""What a profile makes of the standard's table: one action an attribute, and why."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pydicom._dicom_dict import DicomDictionary
+
+from runtime.deidentification.options import Option
+from runtime.deidentification.profile import Profile
+from runtime.deidentification.table import Action, Rule, rules
+
+_DATA_FILES: Final = ("table_e1_1.tsv", "attribute_types.json", "safe_private.json")
+
+_FIRST_DATA_SET_TAG: Final = 0x00080000
+
+DECLARATIONS: Final = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))
+"""Attributes by which a result says what was done to it: written anew, whatever the source says."""
+
+
+class Decision(NamedTuple):
+    """What happens to an attribute, and what decided it."""
+
+    action: Action
+    reason: str
+
+
+class Ruleset:
+    """A profile applied to every row of the table.
+
+    Parameters
+    ----------
+    profile
+        The Basic Profile's options and overrides.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.decisions = {rule.tag: decide(rule, profile) for rule in rules() if rule.tag is not None}
+        for tag in DicomDictionary:
+            if tag < _FIRST_DATA_SET_TAG:
+                self.decisions[tag] = Decision(Action.REMOVE, "commands, file meta and directories are no part of it")
+        for tag in DECLARATIONS:
+            self.decisions[tag] = Decision(Action.REMOVE, "the de-identification writes it anew")
+        for override in profile.overrides:
+            self.decisions[override.tag] = Decision(Action(override.action.value), override.reason)
+        self.actions = {tag: decision.action for tag, decision in self.decisions.items()}
+        self.keeps_safe_private = Option.RETAIN_SAFE_PRIVATE in profile.options
+        self.keeps_institutions = Option.RETAIN_INSTITUTION_IDENTITY in profile.options
+        self.keeps_full_dates = Option.RETAIN_LONGITUDINAL_FULL_DATES in profile.options
+        self.keeps_uids = Option.RETAIN_UIDS in profile.options
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rule tables, in hexadecimal."""
+        return _digest()
+
+
+def decide(rule: Rule, profile: Profile) -> Decision:
+    """Return what a profile does to a row's attribute.
+
+    Where one option keeps the attribute and another cleans it, it is cleaned.
+    """
+    chosen = {option: action for option, action in rule.options.items() if option in profile.options}
+    for wanted in (Action.CLEAN, Action.KEEP):
+        for option in sorted(chosen):
+            if chosen[option] is wanted:
+                return Decision(wanted, f"{option.code.meaning} ({option.code.value})")
+    return Decision(rule.basic, "Basic Application Level Confidentiality Profile")
+
+
+@cache
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for name in _DATA_FILES:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
