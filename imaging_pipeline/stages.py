@@ -56,7 +56,7 @@ def _split_at_commas(value: object) -> object:
 
 def _complete(functions: object) -> object:
     """Give the functions that a stage doesn't name their defaults."""
-    return dict.fromkeys(Function, {}) | functions if isinstance(functions, dict) else functions
+    return {name: {} for name in Function} | functions if isinstance(functions, dict) else functions
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
@@ -103,7 +103,7 @@ class StageConfig(Settings):
 
     @property
     def removal_policy(self) -> RemovalPolicy:
-        """What becomes of buckets, keys and logs with the stack; a stack that fails to come up leaves nothing behind."""
+        """What becomes of buckets, keys and logs; a stack that fails to come up leaves none behind."""
         return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.retain_data else RemovalPolicy.DESTROY
 
     @property

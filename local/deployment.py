@@ -83,7 +83,7 @@ def require_emulator(environment: Mapping[str, str]) -> None:
 def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
     """Run the pinned CDK CLI under the Node of this Python environment."""
     executables = str(Path(sys.executable).parent)
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - all arguments are ours
         [f"{executables}/npx", "--yes", CDK_CLI, *arguments, "--no-notices", "--ci"],
         cwd=folder,
         env={

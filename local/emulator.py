@@ -66,7 +66,9 @@ def prepare(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(  # noqa: S603 - all arguments are ours
+        command, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise LocalRunError(f"The emulator's environment can't be built; `{' '.join(command)}` says:\n{done.stderr}")
 
@@ -149,7 +151,9 @@ class Emulator:
             raise
         raise AssertionError("unreachable: the last attempt raises")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
 
     def keep(self) -> None:
@@ -165,7 +169,7 @@ class Emulator:
         port = _free_port()
         log = Path(scratch, "emulator.log")
         with log.open("wb") as output:
-            self._popen = subprocess.Popen(
+            self._popen = subprocess.Popen(  # noqa: S603 - all arguments are ours
                 [str(executables / "python"), "-m", "ministack"],
                 env=self._environment(executables, scratch, port),
                 cwd=scratch,

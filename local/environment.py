@@ -23,8 +23,11 @@ ACCOUNT = "000000000000"
 # What the tools under us may know of the user's machine: its language and temporary files, how to reach package
 # registries, and that this is a continuous-integration run. An allow-list, since the next AWS_* variable is unknown.
 _INHERITED = frozenset(
-    """PATH LANG LANGUAGE TZ TERM COLUMNS NO_COLOR FORCE_COLOR CI TMPDIR NODE_EXTRA_CA_CERTS SSL_CERT_FILE SSL_CERT_DIR
-    REQUESTS_CA_BUNDLE CURL_CA_BUNDLE HTTP_PROXY HTTPS_PROXY ALL_PROXY""".split()
+    {
+        *("PATH", "TMPDIR", "LANG", "LANGUAGE", "TZ", "TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "CI"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
+    }
 )
 _INHERITED_PREFIXES = ("LC_", "PIP_", "NPM_CONFIG_")
 

@@ -259,10 +259,10 @@ class AttributeDeidentifier:
 
 
 _PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope], str]]] = {
-    PATIENT_NAME: AttributeDeidentifier._patient_name,  # noqa: SLF001
-    PATIENT_ID: AttributeDeidentifier._patient_id,  # noqa: SLF001
-    ACCESSION_NUMBER: AttributeDeidentifier._accession_number,  # noqa: SLF001
-    STUDY_ID: AttributeDeidentifier._study_id,  # noqa: SLF001
+    PATIENT_NAME: AttributeDeidentifier._patient_name,
+    PATIENT_ID: AttributeDeidentifier._patient_id,
+    ACCESSION_NUMBER: AttributeDeidentifier._accession_number,
+    STUDY_ID: AttributeDeidentifier._study_id,
 }
 
 
