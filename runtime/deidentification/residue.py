@@ -1,7 +1,7 @@
 """The search before release: nothing that identified the source may be left in the result.
 
 Searched is what was copied from the source or cleaned. What the de-identification wrote itself, pseudonyms and moved
-dates, can't be the source's. All needles are looked for at once first; which attribute holds one is asked only after a hit.
+dates, can't be the source's. Everything is searched at once first; which attribute it was is asked only after a hit.
 """
 
 from __future__ import annotations
