@@ -1,0 +1,108 @@
+"""Templates of the stages as `cdk synth` writes them, but for the layer, which isn't built here."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App, Environment
+from aws_cdk.assertions import Template
+
+from imaging_pipeline.stack import ImagingPipelineStack
+from imaging_pipeline.stages import STAGES, stage_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FEATURE_FLAGS = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
+
+# What the stage can't know by itself: prod's environment, and for local a machine that is the same everywhere.
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "prod": {"account": "123456789012", "region": "eu-central-1"},
+    "local": {
+        "functions": {
+            name: {"python_version": "3.12", "architecture": "x86_64"}
+            for name in ("ingestion", "validation", "deidentification")
+        }
+    },
+}
+
+
+class StageTemplate:
+    """The template of one stage, with the resources by type and the definition of the state machine."""
+
+    def __init__(self, stage: str, **overrides: Any) -> None:
+        config = stage_config(stage, OVERRIDES.get(stage, {}) | overrides)
+        app = App(analytics_reporting=False, context={**FEATURE_FLAGS, "aws:cdk:bundling-stacks": []})
+        env = Environment(account=config.account, region=config.region)
+        self.config = config
+        self.stack = ImagingPipelineStack(app, config.name, config=config, env=env)
+        self.json: dict[str, Any] = dict(Template.from_stack(self.stack).to_json())
+
+    def resources(self, resource_type: str) -> dict[str, dict[str, Any]]:
+        """Resources of a type, by logical id."""
+        return {name: body for name, body in self.json["Resources"].items() if body["Type"] == resource_type}
+
+    def one(self, resource_type: str, id_part: str = "") -> dict[str, Any]:
+        """The properties of the only resource of a type whose logical id has this part."""
+        (resource,) = [body for name, body in self.resources(resource_type).items() if id_part in name]
+        properties: dict[str, Any] = resource["Properties"]
+        return properties
+
+    def statements(self, role_part: str) -> list[dict[str, Any]]:
+        """Statements of the policy of the only role whose logical id has this part."""
+        statements: list[dict[str, Any]] = self.one("AWS::IAM::Policy", role_part)["PolicyDocument"]["Statement"]
+        return statements
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The state machine's definition."""
+        definition: dict[str, Any] = json.loads(
+            joined(self.one("AWS::StepFunctions::StateMachine")["DefinitionString"])
+        )
+        return definition
+
+    @property
+    def states(self) -> dict[str, dict[str, Any]]:
+        """The state machine's states, by name."""
+        states: dict[str, dict[str, Any]] = self.definition["States"]
+        return states
+
+
+def joined(value: Any) -> str:
+    """The text of a string or Fn::Join, with each reference as `${...}`, the way Fn::Sub would write it."""
+    match value:
+        case str():
+            return value
+        case {"Fn::Join": [separator, parts]}:
+            return str(separator).join(joined(part) for part in parts)
+        case {"Ref": name}:
+            return f"${{{name}}}"
+        case {"Fn::GetAtt": [name, attribute]}:
+            return f"${{{name}.{attribute}}}"
+    raise TypeError(f"not a text: {value}")
+
+
+@cache
+def synthesized(stage: str) -> StageTemplate:
+    """A stage as it is configured; synthesized once for all tests."""
+    return StageTemplate(stage)
+
+
+@pytest.fixture(params=STAGES)
+def every_stage(request: pytest.FixtureRequest) -> StageTemplate:
+    """Each stage in turn."""
+    return synthesized(request.param)
+
+
+@pytest.fixture
+def dev() -> StageTemplate:
+    """Stage dev."""
+    return synthesized("dev")
+
+
+@pytest.fixture
+def prod() -> StageTemplate:
+    """Stage prod."""
+    return synthesized("prod")

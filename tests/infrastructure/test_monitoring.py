@@ -1,0 +1,136 @@
+"""Alarms, the topic and the dashboard."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.infrastructure.conftest import StageTemplate, joined
+
+ALARMS = {
+    "ExecutionsFailed": ("ExecutionsFailed", "Sum", 0),
+    "ExecutionsTimedOut": ("ExecutionsTimedOut", "Sum", 0),
+    "PipelineFailures": ("PipelineFailure", "Sum", 0),
+    "IngestionThrottles": ("Throttles", "Sum", 0),
+    "ValidationThrottles": ("Throttles", "Sum", 0),
+    "DeidentificationThrottles": ("Throttles", "Sum", 0),
+    "IntakeDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
+    "RawBucketDeniedRequests": ("4xxErrors", "Sum", 0),
+    "ProcessedBucketDeniedRequests": ("4xxErrors", "Sum", 0),
+}
+ERROR_RATES = ("IngestionErrorRate", "ValidationErrorRate", "DeidentificationErrorRate")
+
+
+def alarms(stage: StageTemplate) -> dict[str, dict[str, Any]]:
+    prefix = f"medical-imaging-pipeline-{stage.config.stage}-"
+    found = [alarm["Properties"] for alarm in stage.resources("AWS::CloudWatch::Alarm").values()]
+    return {alarm["AlarmName"].removeprefix(prefix): alarm for alarm in found}
+
+
+def test_should_alarm_on_what_the_operator_must_know(every_stage: StageTemplate) -> None:
+    # The emulator refuses alarms on metric math.
+    error_rates = () if every_stage.config.stage == "local" else ERROR_RATES
+    assert set(alarms(every_stage)) == {*ALARMS, *error_rates}
+    for name, (metric, statistic, threshold) in ALARMS.items():
+        alarm = alarms(every_stage)[name]
+        assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, statistic, threshold)
+        assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+
+
+@pytest.mark.parametrize("name", ERROR_RATES)
+def test_should_alarm_when_over_five_percent_of_invocations_err(prod: StageTemplate, name: str) -> None:
+    alarm = alarms(prod)[name]
+    assert alarm["Threshold"] == 5
+    assert "100 * errors / invocations" in [metric.get("Expression") for metric in alarm["Metrics"]]
+
+
+def test_should_notify_the_topic_of_every_alarm(every_stage: StageTemplate) -> None:
+    (topic,) = every_stage.resources("AWS::SNS::Topic")
+    for alarm in alarms(every_stage).values():
+        assert alarm["AlarmActions"] == [{"Ref": topic}]
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_should_let_alarms_of_this_account_publish_and_demand_tls(every_stage: StageTemplate) -> None:
+    denial, grant = every_stage.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    assert (denial["Effect"], denial["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert grant["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert "aws:SourceAccount" in grant["Condition"]["StringEquals"]
+
+
+def test_should_subscribe_the_stages_addresses() -> None:
+    stage = StageTemplate("dev", alert_emails="a@example.org,b@example.org")
+    subscriptions = [s["Properties"] for s in stage.resources("AWS::SNS::Subscription").values()]
+    assert [(s["Protocol"], s["Endpoint"]) for s in subscriptions] == [
+        ("email", "a@example.org"),
+        ("email", "b@example.org"),
+    ]
+
+
+def test_should_take_thresholds_from_the_stage() -> None:
+    thresholds = {
+        "failed_executions": 1,
+        "timed_out_executions": 2,
+        "error_rate_percent": 3,
+        "throttles": 4,
+        "dead_letters": 5,
+        "denied_requests": 6,
+    }
+    found = {name: alarm["Threshold"] for name, alarm in alarms(StageTemplate("dev", alarms=thresholds)).items()}
+    assert found == {
+        "ExecutionsFailed": 1,
+        "PipelineFailures": 1,
+        "ExecutionsTimedOut": 2,
+        **dict.fromkeys(ERROR_RATES, 3),
+        "IngestionThrottles": 4,
+        "ValidationThrottles": 4,
+        "DeidentificationThrottles": 4,
+        "IntakeDeadLetters": 5,
+        "RawBucketDeniedRequests": 6,
+        "ProcessedBucketDeniedRequests": 6,
+    }
+
+
+def test_should_read_denied_requests_from_a_metric_that_the_bucket_publishes(every_stage: StageTemplate) -> None:
+    for zone in ("Raw", "Processed"):
+        dimensions = {d["Name"]: d["Value"] for d in alarms(every_stage)[f"{zone}BucketDeniedRequests"]["Dimensions"]}
+        bucket = every_stage.resources("AWS::S3::Bucket")[dimensions["BucketName"]["Ref"]]["Properties"]
+        assert bucket["MetricsConfigurations"] == [{"Id": dimensions["FilterId"]}]
+
+
+def test_should_have_an_alarm_on_every_dead_letter_queue(every_stage: StageTemplate) -> None:
+    watched = {
+        dimension["Value"]["Fn::GetAtt"][0]
+        for alarm in alarms(every_stage).values()
+        for dimension in alarm.get("Dimensions", [])
+        if dimension["Name"] == "QueueName"
+    }
+    assert watched == set(every_stage.resources("AWS::SQS::Queue"))
+
+
+def test_should_show_throughput_latency_verdicts_and_cost(every_stage: StageTemplate) -> None:
+    dashboard = every_stage.one("AWS::CloudWatch::Dashboard")
+    assert dashboard["DashboardName"] == f"medical-imaging-pipeline-{every_stage.config.stage}"
+    widgets = {
+        w["properties"]["title"]: w["properties"] for w in json.loads(joined(dashboard["DashboardBody"]))["widgets"]
+    }
+    assert set(widgets) == {
+        "Throughput: files an hour",
+        "Quarantined, an hour",
+        "Failures, an hour",
+        "Latency end to end, ms",
+        "Latency per step, ms",
+        "Cost: Lambda GB-seconds, an hour",
+        "Cost: state transitions, an hour",
+        "Cost: S3 requests, an hour",
+        "Cost: S3 bytes stored",
+    }
+    end_to_end = [metric[-1]["stat"] for metric in widgets["Latency end to end, ms"]["metrics"]]
+    assert end_to_end == ["p50", "p95"]
+    assert len(widgets["Latency per step, ms"]["metrics"]) == 6
+    gigabyte_seconds = [
+        m[0]["expression"] for m in widgets["Cost: Lambda GB-seconds, an hour"]["metrics"] if len(m) == 1
+    ]
+    assert gigabyte_seconds == [f"{f}_ms / 1000 * 0.5" for f in ("ingestion", "validation", "deidentification")]

@@ -1,0 +1,159 @@
+"""The functions: platform, size, logs, and what each role may do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from runtime.contract import DeidentificationVariables, Function, IngestionVariables, ValidationVariables
+from tests.infrastructure.conftest import StageTemplate, joined
+
+each_function = pytest.mark.parametrize("name", list(Function))
+
+
+def function(stage: StageTemplate, name: str) -> dict[str, Any]:
+    (found,) = [
+        body["Properties"]
+        for body in stage.resources("AWS::Lambda::Function").values()
+        if body["Properties"]["FunctionName"].endswith(f"-{name}")
+    ]
+    return dict(found)
+
+
+def rights(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
+    """Pairs of action and resource that a role's policy allows."""
+    pairs = set()
+    for statement in stage.statements(role):
+        assert statement["Effect"] == "Allow"
+        actions, resources = (
+            value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
+        )
+        pairs |= {(action, joined(resource)) for action in actions for resource in resources}
+    return pairs
+
+
+def common_rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
+    """What every function may do: write its own log, send traces, read versions of raw objects."""
+    (log,) = [key for key in stage.resources("AWS::Logs::LogGroup") if f"{name.capitalize()}Logs" in key]
+    (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
+    return {
+        ("logs:CreateLogStream", f"${{{log}.Arn}}"),
+        ("logs:PutLogEvents", f"${{{log}.Arn}}"),
+        ("xray:PutTelemetryRecords", "*"),
+        ("xray:PutTraceSegments", "*"),
+        ("s3:GetObject", f"${{{raw}.Arn}}/*"),
+        ("s3:GetObjectVersion", f"${{{raw}.Arn}}/*"),
+    }
+
+
+@each_function
+def test_should_run_on_arm_with_512_mb_for_300_s_by_default(dev: StageTemplate, name: str) -> None:
+    properties = function(dev, name)
+    assert properties["Architectures"] == ["arm64"]
+    assert properties["Runtime"] == "python3.12"
+    assert properties["MemorySize"] == 512
+    assert properties["Timeout"] == 300
+    assert properties["Handler"] == f"runtime.handlers.{name}.handler"
+    assert properties["TracingConfig"] == {"Mode": "Active"}
+
+
+def test_should_size_each_function_by_its_own_settings_and_build_a_layer_for_each_platform() -> None:
+    stage = StageTemplate(
+        "dev", functions={"validation": {"memory_mb": 1024, "timeout_seconds": 60, "architecture": "x86_64"}}
+    )
+    validation, ingestion = function(stage, "validation"), function(stage, "ingestion")
+    assert (validation["MemorySize"], validation["Timeout"], validation["Architectures"]) == (1024, 60, ["x86_64"])
+    assert (ingestion["MemorySize"], ingestion["Timeout"], ingestion["Architectures"]) == (512, 300, ["arm64"])
+    layers = stage.resources("AWS::Lambda::LayerVersion")
+    for properties in (validation, ingestion):
+        (layer,) = properties["Layers"]
+        assert layers[layer["Ref"]]["Properties"]["CompatibleArchitectures"] == properties["Architectures"]
+    assert len({json.dumps(layer["Properties"]["Content"]) for layer in layers.values()}) == 2
+
+
+def test_should_share_one_layer_and_one_code_asset(every_stage: StageTemplate) -> None:
+    functions = [body["Properties"] for body in every_stage.resources("AWS::Lambda::Function").values()]
+    assert len({json.dumps(properties["Layers"]) for properties in functions}) == 1
+    assert len({json.dumps(properties["Code"]) for properties in functions}) == 1
+
+
+@each_function
+def test_should_write_json_logs_into_a_named_group(every_stage: StageTemplate, name: str) -> None:
+    logging = function(every_stage, name)["LoggingConfig"]
+    assert logging["LogFormat"] == "JSON"
+    group = every_stage.resources("AWS::Logs::LogGroup")[logging["LogGroup"]["Ref"]]["Properties"]
+    assert group["LogGroupName"] == f"/aws/lambda/medical-imaging-pipeline-{every_stage.config.stage}-{name}"
+    days = {"local": 1, "dev": 30, "staging": 30, "prod": 365}
+    assert group["RetentionInDays"] == days[every_stage.config.stage]
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        (Function.INGESTION, IngestionVariables),
+        (Function.VALIDATION, ValidationVariables),
+        (Function.DEIDENTIFICATION, DeidentificationVariables),
+    ],
+)
+def test_should_set_the_variables_that_the_handler_validates(
+    every_stage: StageTemplate,
+    name: str,
+    model: type[IngestionVariables | ValidationVariables | DeidentificationVariables],
+) -> None:
+    variables = function(every_stage, name)["Environment"]["Variables"]
+    assert set(variables) == set(model.model_fields)
+    read = model.model_validate({key: joined(value) for key, value in variables.items()})
+    assert every_stage.config.stage == read.STAGE
+    assert read.POWERTOOLS_TRACER_CAPTURE_RESPONSE == "false"
+    assert read.POWERTOOLS_TRACER_CAPTURE_ERROR == "false"
+
+
+def test_should_pass_the_stages_strictness_and_profile() -> None:
+    stage = StageTemplate("dev", strict=True, profile="basic")
+    assert function(stage, "validation")["Environment"]["Variables"]["STRICT"] == "true"
+    assert function(stage, "deidentification")["Environment"]["Variables"]["PROFILE"] == "basic"
+
+
+def test_should_let_ingestion_read_raw_objects_and_look_versions_up(every_stage: StageTemplate) -> None:
+    (raw,) = [name for name in every_stage.resources("AWS::S3::Bucket") if "Raw" in name]
+    allowed = rights(every_stage, "IngestionRole")
+    assert allowed == common_rights(every_stage, "ingestion") | {("s3:ListBucketVersions", f"${{{raw}.Arn}}")}
+
+
+def test_should_let_validation_read_raw_objects_and_nothing_else(every_stage: StageTemplate) -> None:
+    assert rights(every_stage, "ValidationRole") == common_rights(every_stage, "validation")
+
+
+def test_should_let_deidentification_alone_write_processed_objects_and_read_the_key(every_stage: StageTemplate) -> None:
+    buckets = every_stage.resources("AWS::S3::Bucket")
+    raw, processed = (next(name for name in buckets if zone in name) for zone in ("Raw", "Processed"))
+    (secret,) = every_stage.resources("AWS::SecretsManager::Secret")
+    assert rights(every_stage, "DeidentificationRole") == common_rights(every_stage, "deidentification") | {
+        ("s3:GetObjectAttributes", f"${{{raw}.Arn}}/*"),
+        ("s3:GetObjectVersionAttributes", f"${{{raw}.Arn}}/*"),
+        ("s3:PutObject", f"${{{processed}.Arn}}/*"),
+        ("s3:AbortMultipartUpload", f"${{{processed}.Arn}}/*"),
+        ("s3:GetObject", f"${{{processed}.Arn}}/*"),
+        ("s3:GetObjectAttributes", f"${{{processed}.Arn}}/*"),
+        ("secretsmanager:GetSecretValue", f"${{{secret}}}"),
+    }
+
+
+def test_should_give_every_function_a_role_of_its_own_without_managed_policies(every_stage: StageTemplate) -> None:
+    functions = every_stage.resources("AWS::Lambda::Function").values()
+    assert len({json.dumps(body["Properties"]["Role"]) for body in functions}) == len(Function)
+    for role in every_stage.resources("AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role["Properties"]
+
+
+def test_should_generate_a_256_bit_key_in_hexadecimal(every_stage: StageTemplate) -> None:
+    generated = every_stage.one("AWS::SecretsManager::Secret")["GenerateSecretString"]
+    assert generated["PasswordLength"] * 4 == 256
+    letters = set("abcdefghijklmnopqrstuvwxyz") - set(generated["ExcludeCharacters"])
+    assert letters == set("abcdef")
+    assert generated["ExcludeUppercase"] is True
+    assert generated["ExcludePunctuation"] is True
+    assert generated["RequireEachIncludedType"] is False, "a required type would cost entropy"
+    assert "ExcludeNumbers" not in generated

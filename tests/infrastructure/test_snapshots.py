@@ -1,0 +1,41 @@
+"""The whole template of every stage, so that a review sees each change of what is deployed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from tests.infrastructure.conftest import StageTemplate, joined
+
+ASSET_HASH = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+def readable(node: Any) -> Any:
+    """Mask asset hashes, and show JSON in strings as the JSON it is."""
+    if isinstance(node, list):
+        return [readable(item) for item in node]
+    if not isinstance(node, dict):
+        return ASSET_HASH.sub("ASSET", node) if isinstance(node, str) else node
+    if "Fn::Join" in node:
+        try:
+            return json.loads(joined(node))
+        except (json.JSONDecodeError, TypeError):
+            pass
+    return {key: readable(value) for key, value in node.items()}
+
+
+def test_should_deploy_what_the_snapshot_shows(every_stage: StageTemplate, snapshot: SnapshotAssertion) -> None:
+    assert readable(every_stage.json) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def test_should_show_the_state_machine_as_json_and_mask_only_asset_hashes(dev: StageTemplate) -> None:
+    shown = readable(dev.json)
+    (machine,) = [r for r in shown["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine"]
+    assert machine["Properties"]["DefinitionString"]["StartAt"] == "IngestionStep"
+    masks = re.findall(r'"([^"]*ASSET[^"]*)"', json.dumps(shown))
+    assert set(masks) == {"ASSET.zip"}
+    assert len(masks) == 4, "three functions and a layer"

@@ -1,0 +1,109 @@
+"""Stages: settings are validated, and production is more careful than the others."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from imaging_pipeline.stages import STAGES, StageError, stage_config
+from tests.infrastructure.conftest import OVERRIDES, StageTemplate
+
+
+def test_should_have_four_stages() -> None:
+    assert list(STAGES) == ["local", "dev", "staging", "prod"]
+
+
+@pytest.mark.parametrize("stage", [None, "", "production", "Dev", ["dev"]])
+def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
+    with pytest.raises(StageError, match=r"local, dev, staging, prod\.$"):
+        stage_config(stage, {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"infrequent_access_after_days": 29}, "infrequent_access_after_days"),
+        ({"glacier_after_days": 100}, "glacier_after_days"),
+        ({"access_log_retention_days": 0}, "access_log_retention_days"),
+        ({"log_retention": "A_WHILE"}, "log_retention"),
+        ({"functions": {"validation": {"memory_mb": 64}}}, "functions.validation.memory_mb"),
+        ({"functions": {"validation": {"timeout_seconds": 901}}}, "functions.validation.timeout_seconds"),
+        ({"functions": {"validation": {"python_version": "3.9"}}}, "functions.validation.python_version"),
+        ({"functions": {"upload": {}}}, "functions.upload"),
+        ({"functions": {"validation": {"memory": 512}}}, "functions.validation.memory"),
+        ({"workflow_timeout_seconds": 3600}, "workflow_timeout_seconds must exceed the 3600 s"),
+        ({"alarms": {"error_rate_percent": 101}}, "alarms.error_rate_percent"),
+        ({"alert_emails": "nobody"}, "alert_emails.0"),
+        ({"account": "12345"}, "account"),
+        ({"region": "Frankfurt"}, "region"),
+        ({"profile": "../basic"}, "profile"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_should_refuse_a_setting_out_of_range_in_one_sentence(overrides: dict[str, Any], named: str) -> None:
+    with pytest.raises(StageError) as refusal:
+        stage_config("dev", overrides)
+    sentence = str(refusal.value)
+    assert sentence.startswith("Stage 'dev' is not valid: ")
+    assert named in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("given", [{}, {"account": "123456789012"}, {"region": "eu-central-1"}])
+def test_should_refuse_production_without_account_and_region(given: dict[str, str]) -> None:
+    with pytest.raises(StageError, match="explicit account and region"):
+        stage_config("prod", given)
+
+
+def test_should_deploy_production_where_it_was_told_and_protect_it(prod: StageTemplate) -> None:
+    assert (prod.stack.account, prod.stack.region) == (OVERRIDES["prod"]["account"], OVERRIDES["prod"]["region"])
+    assert prod.stack.termination_protection is True
+    assert prod.config.retain_data is True
+
+
+def test_should_leave_account_and_region_of_other_stages_to_the_deployment(dev: StageTemplate) -> None:
+    assert dev.config.account is None
+    assert dev.stack.termination_protection is False
+
+
+def test_should_follow_the_running_interpreter_and_machine_in_stage_local() -> None:
+    config = stage_config("local", {})
+    settings = set(config.functions.values())
+    assert len(settings) == 1
+    (common,) = settings
+    assert common.python_version == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert (common.architecture == "arm64") == (platform.machine() in {"arm64", "aarch64"})
+    assert config.runs_on_this_machine
+
+
+def test_should_carry_the_stage_in_every_name(every_stage: StageTemplate) -> None:
+    name = f"medical-imaging-pipeline-{every_stage.config.stage}"
+    assert every_stage.stack.stack_name == name
+    properties = {
+        "AWS::Lambda::Function": "FunctionName",
+        "AWS::Lambda::LayerVersion": "LayerName",
+        "AWS::StepFunctions::StateMachine": "StateMachineName",
+        "AWS::Events::Rule": "Name",
+        "AWS::SQS::Queue": "QueueName",
+        "AWS::SNS::Topic": "TopicName",
+        "AWS::CloudWatch::Alarm": "AlarmName",
+        "AWS::CloudWatch::Dashboard": "DashboardName",
+        "AWS::SecretsManager::Secret": "Name",
+        "AWS::Logs::LogGroup": "LogGroupName",
+    }
+    for resource_type, field in properties.items():
+        resources = every_stage.resources(resource_type)
+        assert resources
+        for resource in resources.values():
+            assert name in resource["Properties"][field]
+
+
+def test_should_not_change_once_validated() -> None:
+    config = stage_config("dev", {})
+    with pytest.raises(ValidationError, match="frozen"):
+        config.strict = True  # type: ignore[misc]

@@ -1,0 +1,120 @@
+"""`python -m app`, the way the CDK command line runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
+
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+def run_app(folder: Path, context: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Synthesize without anything of AWS in the environment or in files."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],  # jsii keeps the library it unpacked there
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CDK_OUTDIR": str(folder),
+        "CDK_CONTEXT_JSON": json.dumps({**FEATURE_FLAGS, **context}),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **variables,
+    }
+    command = [*_offline(), sys.executable, "-m", "app"] if variables else [sys.executable, "-m", "app"]
+    return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def _offline() -> list[str]:
+    """Run in a network namespace without interfaces where the kernel lets us."""
+    command = ["unshare", "--net", "--map-root-user"]
+    if shutil.which("unshare") and subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+        return command
+    return []
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def layer_is_built(tmp_path: Path) -> None:
+    """The first synthesis may fetch the layer's wheels; it takes pip's settings from whoever runs the tests."""
+    pip_settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    home = {"HOME": os.environ["HOME"]}
+    environment = {"PATH": os.environ["PATH"], **pip_settings, **home}
+    build = (
+        "from imaging_pipeline.dependency_layer import DependencyLayer, FunctionSettings;"
+        "DependencyLayer(FunctionSettings(), native=False).build()"
+    )
+    subprocess.run([sys.executable, "-c", build], env=environment, cwd=REPOSITORY, check=True)
+
+
+@pytest.mark.usefixtures("layer_is_built")
+def test_should_write_the_same_bytes_twice_without_credentials_or_network(tmp_path: Path) -> None:
+    written: list[dict[str, bytes]] = []
+    for name in ("first", "second"):
+        result = run_app(
+            tmp_path / name,
+            {"stage": "dev"},
+            HTTP_PROXY=UNREACHABLE,
+            HTTPS_PROXY=UNREACHABLE,
+            PIP_NO_INDEX="1",
+            PYTHONHASHSEED=str(len(written)),
+        )
+        assert result.returncode == 0, result.stderr
+        written.append(files(tmp_path / name))
+    first, second = written
+    assert "medical-imaging-pipeline-dev.template.json" in first
+    assert any("/python/pydicom/" in path for path in first), "the layer is in the assembly"
+    assert any(path.endswith("/runtime/contract.py") for path in first)
+    assert first == second
+
+
+def test_should_put_only_the_runtime_package_into_the_function(tmp_path: Path) -> None:
+    result = run_app(tmp_path / "out", {"stage": "dev", "aws:cdk:bundling-stacks": []})
+    assert result.returncode == 0, result.stderr
+    template = json.loads((tmp_path / "out" / "medical-imaging-pipeline-dev.template.json").read_text())
+    functions = [r for r in template["Resources"].values() if r["Type"] == "AWS::Lambda::Function"]
+    (key,) = {function["Properties"]["Code"]["S3Key"] for function in functions}
+    code = files(tmp_path / "out" / f"asset.{key.removesuffix('.zip')}")
+    assert {path.split("/")[0] for path in code} == {"runtime"}
+    assert "runtime/contract.py" in code
+    assert not [path for path in code if "__pycache__" in path or "requirements" in path]
+
+
+@pytest.mark.parametrize(
+    ("context", "sentence"),
+    [
+        ({}, "No stage is chosen: add `-c stage=<name>` with one of local, dev, staging, prod.\n"),
+        ({"stage": "qa"}, "There is no stage 'qa': choose one of local, dev, staging, prod.\n"),
+        (
+            {"stage": "dev", "access_log_retention_days": "0"},
+            "Stage 'dev' is not valid: access_log_retention_days = '0': Input should be greater than or equal to 1.\n",
+        ),
+        (
+            {"stage": "prod"},
+            "Stage 'prod' is not valid: needs an explicit account and region:"
+            " add `-c account=<12 digits> -c region=<name>`.\n",
+        ),
+    ],
+)
+def test_should_stop_with_one_clear_sentence(tmp_path: Path, context: dict[str, str], sentence: str) -> None:
+    result = run_app(tmp_path / "out", context)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert _without_node_warnings(result.stderr) == sentence
+    assert not list(tmp_path.glob("out/*.template.json"))
+
+
+def _without_node_warnings(text: str) -> str:
+    """Drop what jsii says about a Node version it hasn't tested."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(("b'!!", "!!", "\n")))
