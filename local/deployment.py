@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import boto3
 
+from local import cdk
 from local.emulator import PROJECT_ROOT, Emulator
 from local.environment import ACCOUNT, REGION, isolated_environment, isolation
 from local.errors import LocalRunError
 from runtime.contract import PROJECT, Output
 
 STAGE = "local"
-CDK_CLI = "aws-cdk@2.1148.1"  # npm's `latest` is an accidental publish of an old build
 
 Progress = Callable[[str], None]
 
@@ -81,16 +79,10 @@ def require_emulator(environment: Mapping[str, str]) -> None:
 
 
 def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
-    """Run the pinned CDK CLI under the Node of this Python environment."""
-    executables = str(Path(sys.executable).parent)
     done = subprocess.run(  # noqa: S603 - all arguments are ours
-        [f"{executables}/npx", "--yes", CDK_CLI, *arguments, "--no-notices", "--ci"],
+        cdk.command(*arguments, "--no-notices", "--ci"),
         cwd=folder,
-        env={
-            **environment,
-            "PATH": os.pathsep.join((executables, environment["PATH"])),
-            "CDK_DISABLE_CLI_TELEMETRY": "true",
-        },
+        env=cdk.with_own_tools(environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,51 @@
+# Everything a developer or an operator does. Needs Python 3.11 or newer and make; the rest comes by pip and npx.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo stop test lint synth deploy bench clean stage
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(READY) ## Run the pipeline on this machine: DICOM=<file or folder> takes your own, KEEP=1 leaves it running
+	@$(BIN)/python -m local.demo $(if $(DICOM),--dicom "$(DICOM)") $(if $(KEEP),--keep)
+
+stop: $(READY) ## Stop what `make demo KEEP=1` left running
+	@$(BIN)/python -m local.emulator
+
+test: lint ## Check style and types, then run unit, infrastructure and end-to-end tests with a floor on coverage
+	$(BIN)/python -m pytest --cov --cov-fail-under=85 $(ARGS)
+
+lint: $(READY) ## Check style and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+synth: stage $(READY) ## Write the CloudFormation template: STAGE=dev
+	@$(BIN)/python -m local.cdk synth --quiet --context stage=$(STAGE) $(ARGS)
+
+deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
+	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
+
+bench: $(READY) ## Measure, side by side with other tools
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean: ## Stop kept emulators, and remove environments, builds and caches
+	@if [ -e $(READY) ]; then $(BIN)/python -m local.emulator; fi
+	rm -rf .venv .emulator .build cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+stage:
+	@$(if $(STAGE),:,$(error Say which stage: STAGE=dev, staging or prod))
+
+$(READY): $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This needs Python 3.11 or newer, and $(PYTHON) is not: name one with PYTHON=<path>."; exit 1; }
+	@echo "Installing what the project needs into .venv: a minute or two, once"
+	@$(PYTHON) -m venv --clear .venv || \
+	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
+	  --only-binary :all: $(addprefix -r ,$(LOCKS))
+	@touch $@

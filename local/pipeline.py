@@ -1,0 +1,152 @@
+"""A deployed stage as its users see it: put objects in, see what became of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from local.errors import LocalRunError
+from runtime.contract import Output, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+
+STEPS = (State.INGESTION_STEP, State.VALIDATION_STEP, State.DEIDENTIFICATION_STEP)
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one execution ended."""
+
+    execution_arn: str
+    key: str
+    end: State
+    seconds: Mapping[State, float]
+    """Of each step that ran, its retries included."""
+    result: Mapping[str, Any]
+    """What the last state was given: facts and verdict of a released object, findings of a quarantined one."""
+
+    @property
+    def released(self) -> bool:
+        """Tell whether the processed bucket has the result."""
+        return self.end is State.SUCCESS
+
+    @property
+    def output_key(self) -> str | None:
+        """Key of the result in the processed bucket."""
+        return self.result["deidentification"]["output_key"] if self.released else None
+
+    @property
+    def reason_codes(self) -> tuple[str, ...]:
+        """Why the object was quarantined, or what failed."""
+        if self.end is State.QUARANTINED:
+            return tuple(self.result["reason_codes"].split())
+        return () if self.released else (self.result["error"],)
+
+
+class Pipeline:
+    """Clients of one deployed stage.
+
+    Parameters
+    ----------
+    outputs
+        Outputs of its stack.
+    """
+
+    def __init__(self, outputs: Mapping[Output, str]) -> None:
+        self.raw_bucket = outputs[Output.RAW_BUCKET_NAME]
+        self.processed_bucket = outputs[Output.PROCESSED_BUCKET_NAME]
+        self.state_machine_arn = outputs[Output.STATE_MACHINE_ARN]
+        self.s3 = boto3.client("s3")
+        self.step_functions = boto3.client("stepfunctions")
+        self._keys: dict[str, str] = {}
+
+    def upload(self, key: str, content: bytes | Path) -> str:
+        """Put an object into the raw bucket, as a scanner does, and return its version id."""
+        with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as body:
+            return self.s3.put_object(Bucket=self.raw_bucket, Key=key, Body=body)["VersionId"]
+
+    def processed(self, key: str) -> bytes:
+        """Read a result."""
+        return self.s3.get_object(Bucket=self.processed_bucket, Key=key)["Body"].read()
+
+    def follow(self, keys: Collection[str], *, timeout_seconds: float = 300) -> Iterator[Outcome]:
+        """Yield the outcome of each object as soon as its execution ends.
+
+        Raises
+        ------
+        LocalRunError
+            There are objects without an outcome after `timeout_seconds`.
+        """
+        waiting = set(keys)
+        deadline = time.monotonic() + timeout_seconds
+        while waiting:
+            for arn in self._ended():
+                if self._key(arn) in waiting:
+                    waiting.discard(self._key(arn))
+                    yield self.outcome(arn)
+            if waiting and time.monotonic() > deadline:
+                raise LocalRunError(f"{len(waiting)} object(s) have no outcome after {timeout_seconds:.0f} s.")
+            time.sleep(POLL_SECONDS if waiting else 0)
+
+    def process(self, key: str, content: bytes) -> Outcome:
+        """Upload one object and wait for its outcome."""
+        self.upload(key, content)
+        return next(self.follow([key]))
+
+    def outcome(self, execution_arn: str) -> Outcome:
+        """Read the outcome of an execution that ended from its history."""
+        events = list(self.history(execution_arn))
+        end = next(
+            event["stateEnteredEventDetails"] for event in reversed(events) if "stateEnteredEventDetails" in event
+        )
+        return Outcome(
+            execution_arn=execution_arn,
+            key=self._key(execution_arn),
+            end=State(end["name"]),
+            seconds=_durations(events),
+            result=json.loads(end["input"]),
+        )
+
+    def history(self, execution_arn: str) -> Iterator[HistoryEventTypeDef]:
+        """Yield the events of an execution, the first one first."""
+        pages = self.step_functions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+        for page in pages:
+            yield from page["events"]
+
+    def executions(self) -> Iterator[tuple[str, str]]:
+        """Yield ARN and status of every execution, the last one started first."""
+        pages = self.step_functions.get_paginator("list_executions").paginate(stateMachineArn=self.state_machine_arn)
+        for page in pages:
+            yield from ((each["executionArn"], each["status"]) for each in page["executions"])
+
+    def _ended(self) -> list[str]:
+        return [arn for arn, status in self.executions() if status != "RUNNING"]
+
+    def _key(self, execution_arn: str) -> str:
+        """Return the key of the object that started an execution."""
+        if execution_arn not in self._keys:
+            event = self.step_functions.describe_execution(executionArn=execution_arn)["input"]
+            self._keys[execution_arn] = json.loads(event)["object"]["key"]
+        return self._keys[execution_arn]
+
+
+def _durations(events: list[HistoryEventTypeDef]) -> dict[State, float]:
+    entered: dict[str, datetime] = {}
+    durations = {}
+    for event in events:
+        if "stateEnteredEventDetails" in event:
+            entered[event["stateEnteredEventDetails"]["name"]] = event["timestamp"]
+        elif "stateExitedEventDetails" in event and event["stateExitedEventDetails"]["name"] in STEPS:
+            name = event["stateExitedEventDetails"]["name"]
+            durations[State(name)] = (event["timestamp"] - entered[name]).total_seconds()
+    return durations

@@ -1,0 +1,83 @@
+"""The objects that the demo uploads: pydicom's own DICOM files, and some that must not get through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydicom.data
+
+from local.errors import LocalRunError
+
+BUNDLED = Path(pydicom.data.__file__).parent / "test_files"
+
+# Valid files, each of another kind: modality, SOP class, transfer syntax, byte order, frames, depth of sequences.
+VALID = (
+    "CT_small.dcm",
+    "MR_small.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "693_J2KI.dcm",
+    "JPGExtended.dcm",
+    "JPEG2000.dcm",
+    "SC_rgb_jpeg_dcmtk.dcm",
+    "SC_rgb_jpeg_gdcm.dcm",
+    "SC_rgb_rle_2frame.dcm",
+    "SC_rgb_rle_32bit.dcm",
+    "image_dfl.dcm",
+    "examples_overlay.dcm",
+    "examples_palette.dcm",
+    "examples_ybr_color.dcm",
+    "liver_1frame.dcm",
+    "reportsi.dcm",
+    "test-SR.dcm",
+    "rtdose.dcm",
+    "rtplan.dcm",
+    "waveform_ecg.dcm",
+    "dicomdirtests/77654033/CR1/6154",
+    "dicomdirtests/98892003/MR1/15820",
+)
+
+
+def samples() -> dict[str, bytes]:
+    """Return keys and contents of objects of many kinds, some of which have to be quarantined."""
+    contents = {_key("valid", Path(name)): (BUNDLED / name).read_bytes() for name in VALID}
+    whole = (BUNDLED / "CT_small.dcm").read_bytes()
+    return contents | {
+        "broken/text.dcm": b"This is a letter, not an image.\n" * 20,
+        "broken/empty.dcm": b"",
+        "broken/cut-in-header.dcm": whole[:3000],
+        "broken/cut-in-pixels.dcm": whole[:-5000],
+        "broken/dicomdir.dcm": (BUNDLED / "dicomdirtests" / "DICOMDIR").read_bytes(),
+    }
+
+
+def users_own(path: Path) -> dict[str, Path]:
+    """Return keys and paths of a file of the user's, or of every file in a folder of theirs.
+
+    Raises
+    ------
+    LocalRunError
+        There is nothing to read at `path`.
+    """
+    if not path.exists():
+        raise LocalRunError(f"There is no file or folder {str(path)!r}: give DICOM=<path> one that exists.")
+    root = path if path.is_dir() else path.parent
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    if not files:
+        raise LocalRunError(f"The folder {str(path)!r} has no files in it.")
+    keys: dict[str, Path] = {}
+    for file in files:
+        key = _key("yours", file.relative_to(root))
+        while key in keys:  # `a` and `a.dcm` in one folder
+            key += ".dcm"
+        keys[key] = file
+    return keys
+
+
+def _key(prefix: str, name: Path) -> str:
+    """Make the key of a file: stage `local` takes those that end in .dcm."""
+    path = name.as_posix()
+    return f"{prefix}/{path}" if name.suffix.lower() == ".dcm" else f"{prefix}/{path}.dcm"
