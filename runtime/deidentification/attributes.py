@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from functools import cached_property
 from typing import Final
@@ -10,13 +11,13 @@ from pydicom._dicom_dict import DicomDictionary
 
 from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs
-from runtime.deidentification.private import is_safe_private
+from runtime.deidentification.private import is_safe_private, safe_private_vr
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
-from runtime.deidentification.residue import Needles, needles_of
+from runtime.deidentification.residue import TEXT_VRS, ResidueSearch, needles_of
 from runtime.deidentification.rewriting import Scope, encode_element
 from runtime.deidentification.rules import Ruleset
 from runtime.deidentification.table import Action
-from runtime.deidentification.text import Identifiers, TextCleaner
+from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.types import attribute_type, resolve
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
 from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, Item, dictionary_vr
@@ -34,6 +35,9 @@ _PRIVATE: Final = 0x10000
 _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
 _DATE_VRS: Final = frozenset(("DA", "DT"))
+_CONTENT_ACTIONS: Final = frozenset((Action.CLEAN, Action.DUMMY))
+_CODED_ENTRY: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104, 0x00080119, 0x00080120))
+"""CodeValue, CodingSchemeDesignator and -Version, CodeMeaning, LongCodeValue, URNCodeValue: say which, not what."""
 _KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
 
 
@@ -48,11 +52,20 @@ class AttributeDeidentifier:
         What the profile makes of the standard's table.
     pseudonyms
         Under the stage's key.
+    also_clean
+        Offsets of elements whose text is cleaned although no rule names them.
     """
 
-    def __init__(self, header: Header, ruleset: Ruleset, pseudonyms: Pseudonyms) -> None:
+    def __init__(
+        self,
+        header: Header,
+        ruleset: Ruleset,
+        pseudonyms: Pseudonyms,
+        also_clean: frozenset[int] = frozenset(),
+    ) -> None:
         self._header = header
         self._ruleset = ruleset
+        self._also_clean = also_clean
         self._actions = ruleset.actions
         self._pseudonyms = pseudonyms
         self._top_codecs = data_set_codecs(header, header.data_set.elements, DEFAULT_CODECS)
@@ -89,21 +102,17 @@ class AttributeDeidentifier:
     @cached_property
     def cleaner(self) -> TextCleaner:
         """The cleaner for this header's free text."""
-        found = self.identifiers
-        return TextCleaner(
-            Identifiers(
-                names=tuple(found.names),
-                ids=tuple(found.ids),
-                dates=tuple(found.dates),
-                places=tuple(found.places),
-                institutions=() if self._ruleset.keeps_institutions else tuple(found.institutions),
-            ),
-            self.date_shift,
-        )
+        return TextCleaner(self.identifiers.text, self._move_date)
 
-    def needles(self) -> Needles:
-        """Return what must not be found in the result."""
-        return needles_of(self.identifiers, self._top_codecs)
+    def _move_date(self, date: datetime.date) -> datetime.date | None:
+        if self._ruleset.keeps_full_dates:
+            return date
+        return None if self.date_shift is None else self.date_shift.shift_date(date)
+
+    def residue_search(self) -> ResidueSearch:
+        """Return the search for what must not be found in the result."""
+        codecs = self._top_codecs
+        return ResidueSearch(self._header, needles_of(self.identifiers, codecs), self.cleaner, codecs)
 
     def top_scope(self) -> Scope:
         """Return the scope of the top-level data set."""
@@ -114,7 +123,14 @@ class AttributeDeidentifier:
     def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
-        return Scope((*scope.path, element.tag), item.encoding, codecs, self._kept_private(item.elements, codecs))
+        action = self._actions.get(element.tag)
+        return Scope(
+            (*scope.path, element.tag),
+            item.encoding,
+            codecs,
+            self._kept_private(item.elements, codecs),
+            action if action in _CONTENT_ACTIONS else scope.content_action,
+        )
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
@@ -122,7 +138,7 @@ class AttributeDeidentifier:
         action = self._actions.get(tag)
         if action is None:
             if tag in DicomDictionary:
-                return None
+                return self._unlisted(element, scope) if self._also_clean or scope.content_action else None
             if tag in scope.kept_private:
                 return self._private(element, scope)
             action = Action.REMOVE
@@ -153,7 +169,7 @@ class AttributeDeidentifier:
         vr = _vr(element)
         if vr == "UI":
             return self._map_uids(element, scope)
-        return self._replace(element, scope, dummy_value(vr, little=scope.encoding.little))
+        return self._replace(element, scope, dummy_value(vr))
 
     def _map_uids(self, element: Element, scope: Scope) -> bytes | None:
         if element.items is not None:
@@ -185,13 +201,29 @@ class AttributeDeidentifier:
             return None
         encoded = encode_text(cleaned, scope.encodings)
         if not encoded.strip() and attribute_type(self.sop_class_uid, (*scope.path, element.tag)) == "1":
-            encoded = dummy_value(vr, little=True)
+            encoded = dummy_value(vr)
         self.cleaned.append((element, encoded))
         return self._replace(element, scope, encoded)
 
+    def _unlisted(self, element: Element, scope: Scope) -> bytes | None:
+        """Treat an attribute without a rule inside a sequence with one, or in which residue was found.
+
+        What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
+        the sequence (DICOM PS3.15 E.3.4).
+        """
+        if element.items is not None or element.vr not in TEXT_VRS:
+            return None
+        if element.start in self._also_clean or scope.content_action is Action.CLEAN:
+            self.touched.append((element.tag, Action.CLEAN))
+            return self._clean(element, scope)
+        if scope.content_action is Action.DUMMY and element.tag not in _CODED_ENTRY:
+            self.touched.append((element.tag, Action.DUMMY))
+            return self._dummy(element, scope)
+        return None
+
     def _private(self, element: Element, scope: Scope) -> bytes | None:
         """Keep a safe private attribute; by its VR what it holds may have to be treated all the same."""
-        vr = element.vr
+        vr = scope.kept_private[element.tag]
         if element.tag & 0xFF00 == 0 or element.items is not None:
             return None
         if vr == "PN":
@@ -202,22 +234,26 @@ class AttributeDeidentifier:
             return self._clean(element, scope)
         return None
 
-    def _kept_private(self, elements: list[Element], codecs: tuple[str, ...]) -> frozenset[int]:
-        """Return the tags of a data set's safe private attributes and of the creators that reserve their blocks."""
+    def _kept_private(self, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
+        """Return the VRs of a data set's safe private attributes and of the creators that reserve their blocks."""
+        kept: dict[int, str] = {}
         if not self._ruleset.keeps_safe_private:
-            return frozenset()
-        private = [element for element in elements if element.tag & _PRIVATE]
-        creators = {
-            element.tag: decode_text(self._header.value(element), codecs).strip("\0 ")
-            for element in private
-            if 0x10 <= element.tag & 0xFFFF <= 0xFF
-        }
-        kept: set[int] = set()
-        for element in private:
-            creator = element.tag & 0xFFFF0000 | element.tag >> 8 & 0xFF
-            if creator in creators and is_safe_private(creators[creator], element.tag >> 16, element.tag & 0xFF):
-                kept.update((creator, element.tag))
-        return frozenset(kept)
+            return kept
+        creators: dict[int, str] = {}
+        for element in elements:
+            tag = element.tag
+            if not tag & _PRIVATE:
+                continue
+            if 0x10 <= tag & 0xFFFF <= 0xFF:
+                creators[tag] = decode_text(self._header.value(element), codecs).strip("\0 ")
+                continue
+            reserved_by = tag & 0xFFFF0000 | tag >> 8 & 0xFF
+            creator = creators.get(reserved_by)
+            if creator is not None and is_safe_private(creator, tag >> 16, tag & 0xFF):
+                kept[reserved_by] = "LO"
+                own = element.vr if element.vr in _KNOWN_VRS else None
+                kept[tag] = own or safe_private_vr(creator, tag >> 16, tag & 0xFF) or "UN"
+        return kept
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
         """Change each value of a multi-valued element; one that can't be changed is emptied."""

@@ -14,7 +14,6 @@ from runtime.deidentification.options import MethodCode, Option
 from runtime.deidentification.profile import Policy, Profile, Risk
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.report import DeidentificationReport
-from runtime.deidentification.residue import find_residue
 from runtime.deidentification.rewriting import Rewriter, encode_element, encode_sequence
 from runtime.deidentification.risks import assess_risks
 from runtime.deidentification.rules import Ruleset
@@ -97,16 +96,9 @@ class Deidentifier:
                 raise DicomError(code, attribute=attribute_text(tag))
         risks = self._released_risks(header)
         bulk_data = locate_bulk_data(header)
-        attributes = AttributeDeidentifier(header, self._ruleset, self._pseudonyms)
+        attributes, rewritten = self._rewrite(header)
         data_set = header.data_set
-        start = data_set.elements[0].start
-        rewritten = Rewriter(header.content, attributes.decide, attributes.enter).rewrite(
-            data_set.elements, start, data_set.stop, attributes.top_scope(), self._declarations(header.encoding)
-        )
-        residue = find_residue(header, rewritten.copied, attributes.cleaned, attributes.needles())
-        if residue:
-            raise RejectedError([finding("RESIDUAL_IDENTIFIER", attribute=path) for path in residue])
-        content, extent = self._join(header, rewritten.content, bulk_data)
+        content, extent = self._join(header, rewritten, bulk_data)
         report = DeidentificationReport(
             profile=self._profile.name,
             profile_hash=self._profile_hash,
@@ -118,6 +110,25 @@ class Deidentifier:
             trailing_bytes_dropped=header.source.size - (data_set.stop if bulk_data is None else bulk_data.stop),
         )
         return Deidentified(content, extent, self._output_key(header, attributes), report)
+
+    def _rewrite(self, header: Header) -> tuple[AttributeDeidentifier, bytes]:
+        """Write the data set anew and search it; where the profile cleans text, clean what the search finds once."""
+        also_clean: frozenset[int] = frozenset()
+        while True:
+            attributes = AttributeDeidentifier(header, self._ruleset, self._pseudonyms, also_clean)
+            rewritten = Rewriter(header.content, attributes.decide, attributes.enter).rewrite(
+                header.data_set.elements,
+                header.data_set.elements[0].start,
+                header.data_set.stop,
+                attributes.top_scope(),
+                self._declarations(header.encoding),
+            )
+            residue = attributes.residue_search().find(rewritten.copied, attributes.cleaned)
+            if not residue:
+                return attributes, rewritten.content
+            if also_clean or Option.CLEAN_DESCRIPTORS not in self._profile.options:
+                raise RejectedError([finding("RESIDUAL_IDENTIFIER", attribute=path) for path in residue.values()])
+            also_clean = frozenset(element.start for element in residue)
 
     def _released_risks(self, header: Header) -> list[Risk]:
         """Return the risks that the object bears and its policy releases; reject it for the others."""

@@ -1,7 +1,8 @@
 """The search before release: nothing that identified the source may be left in the result.
 
 Searched is what was copied from the source or cleaned. What the de-identification wrote itself, pseudonyms and moved
-dates, can't be the source's. Everything is searched at once first; which attribute it was is asked only after a hit.
+dates, can't be the source's. All bytes are searched at once; only a hit asks which attribute it is in, and whether
+what was found there identifies or is an ordinary word that a name is made of.
 """
 
 from __future__ import annotations
@@ -12,86 +13,116 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.deidentification.identifiers import SourceIdentifiers
-from runtime.deidentification.text import is_clinical_word
+from runtime.deidentification.text import TextCleaner
+from runtime.dicom.character_sets import decode_text
 from runtime.dicom.elements import Element, attribute_text, walk
 from runtime.dicom.header import Header
 
-_SHORTEST_NAME: Final = 3
-_SHORTEST_ID: Final = 4
-_UID: Final = re.compile(rb"[0-2](?:\.\d+){5,}")
-_DATE: Final = re.compile(rb"(?<![\d.])(?:19|20)\d{6}(?=(?:\d{4}|\d{6})?(?!\d))")
-_NAME_PART: Final = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+TEXT_VRS: Final = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _NO_TEXT: Final = frozenset(
-    ("AS", "AT", "CS", "DS", "FD", "FL", "IS", "OD", "OF", "SL", "SS", "SV", "TM", "UL", "US", "UV")
+    {"AS", "AT", "CS", "DS", "FD", "FL", "IS", "OD", "OF", "SL", "SS", "SV", "TM", "UL", "US", "UV"}
 )
-"""VRs whose values are numbers or codes, no text."""
+"""VRs whose values are numbers or codes."""
+
+_SHORTEST_WORD: Final = 3
+_SHORTEST_IN_BINARY: Final = 5
+_PART: Final = re.compile(r"[^\s^=,;/]+")
+_EIGHT_DIGITS: Final = re.compile(r"\d{8}", re.ASCII)
+_UID: Final = re.compile(rb"[0-2](?:\.\d+){5,}")
+_DATE: Final = re.compile(rb"(?<![\d.])(?:18|19|20)\d{6}(?=(?:\d{4}|\d{6})?(?!\d))")
 
 
 @dataclass(frozen=True)
 class Needles:
-    """What is searched for, as bytes in lower case."""
+    """What is searched for: bytes in lower case."""
 
     words: frozenset[bytes]
-    """parts of names, and ids"""
+    """parts of names, and codes"""
     dates: frozenset[bytes]
     uids: frozenset[bytes]
 
-    def found_in(self, value: bytes) -> Iterator[bytes]:
-        """Yield the needles that stand in `value` (in lower case) as words of their own."""
-        yield from self.dates.intersection(_DATE.findall(value))
-        yield from self.uids.intersection(_UID.findall(value))
-        for word in self.words:
-            if word in value and re.search(rb"(?<![a-z0-9])" + re.escape(word) + rb"(?![a-z0-9])", value):
-                yield word
+    def are_in(self, value: bytes, *, shortest: int = _SHORTEST_WORD) -> bool:
+        """Tell whether one of them stands in `value`, which is in lower case."""
+        return (
+            any(word in value and len(word) >= shortest for word in self.words)
+            or not self.uids.isdisjoint(_UID.findall(value))
+            or not self.dates.isdisjoint(_DATE.findall(value))
+        )
 
 
 def needles_of(identifiers: SourceIdentifiers, codecs: tuple[str, ...]) -> Needles:
-    """Choose what can be searched for: too short a word, or one of clinical language, is found everywhere."""
-    parts = {part.lower() for name in identifiers.names for part in _NAME_PART.findall(name)}
-    words = {part for part in parts if len(part) >= _SHORTEST_NAME and not is_clinical_word(part)}
-    words |= {identifier.lower() for identifier in identifiers.ids if len(identifier) >= _SHORTEST_ID}
+    """Return the bytes by which a header's identifiers would be found in it.
+
+    Parameters
+    ----------
+    identifiers
+        What the header reveals.
+    codecs
+        Of the top-level data set.
+    """
+    text = identifiers.text
+    parts = {part.lower() for value in (*text.people, *text.codes) for part in _PART.findall(value)}
+    dates = {match[0] for date in (*text.dates, *text.birth_dates) if (match := _EIGHT_DIGITS.match(date))}
     return Needles(
-        words=frozenset(word.encode(codecs[0], "replace") for word in words),
-        dates=frozenset(date.encode("ascii") for date in identifiers.dates),
+        words=frozenset(part.encode(codecs[0], "replace") for part in parts if len(part) >= _SHORTEST_WORD),
+        dates=frozenset(date.encode("ascii") for date in dates),
         uids=frozenset(uid.encode("ascii", "replace") for uid in identifiers.uids),
     )
 
 
-def find_residue(
-    header: Header, copied: list[tuple[int, int]], cleaned: list[tuple[Element, bytes]], needles: Needles
-) -> list[str]:
-    """Return the paths of attributes that still hold an identifier of the source.
+@dataclass(frozen=True)
+class ResidueSearch:
+    """Searches the result of one header.
 
     Parameters
     ----------
     header
         The source.
-    copied
-        Ranges of it that the result consists of.
-    cleaned
-        Elements whose text was cleaned, with their new values; dates in them have been moved.
     needles
-        What to search for.
+        Its identifiers.
+    cleaner
+        Tells in text whether a needle's bytes identify.
+    codecs
+        Of the top-level data set.
     """
-    haystack = b"\0".join([header.content[start:stop] for start, stop in copied]).lower()
-    paths = []
-    if next(needles.found_in(haystack), None) is not None:
-        paths += _copied_with(header, copied, needles)
-    without_dates = Needles(needles.words, frozenset(), needles.uids)
-    for element, value in cleaned:
-        if next(without_dates.found_in(value.lower()), None) is not None:
-            paths.append(attribute_text(element.tag))
-    return list(dict.fromkeys(paths))
 
+    header: Header
+    needles: Needles
+    cleaner: TextCleaner
+    codecs: tuple[str, ...]
 
-def _copied_with(header: Header, copied: list[tuple[int, int]], needles: Needles) -> Iterator[str]:
-    """Yield the paths of copied elements that hold a needle."""
-    ranges = iter(copied)
-    start, stop = next(ranges)
-    for element, _, path in walk(header.data_set.elements):
-        while element.start >= stop:
-            start, stop = next(ranges, (len(header.content), len(header.content) + 1))
-        if element.items or element.start < start or element.vr in _NO_TEXT:
-            continue
-        if next(needles.found_in(header.value(element).lower()), None) is not None:
-            yield path + attribute_text(element.tag)
+    def find(self, copied: list[tuple[int, int]], cleaned: list[tuple[Element, bytes]]) -> dict[Element, str]:
+        """Return the source's elements that left an identifier in the result, with their paths.
+
+        Parameters
+        ----------
+        copied
+            Ranges of the source that the result consists of.
+        cleaned
+            Elements whose text was cleaned, with their new values; dates in them have been moved.
+        """
+        haystack = b"\0".join([self.header.content[start:stop] for start, stop in copied]).lower()
+        found = dict(self._copied_with_residue(copied)) if self.needles.are_in(haystack) else {}
+        words_and_uids = Needles(self.needles.words, frozenset(), self.needles.uids)
+        for element, value in cleaned:
+            if words_and_uids.are_in(value.lower()) and self.cleaner.reveals(decode_text(value, self.codecs)):
+                found[element] = attribute_text(element.tag)
+        return found
+
+    def _copied_with_residue(self, copied: list[tuple[int, int]]) -> Iterator[tuple[Element, str]]:
+        """Yield the copied elements that hold a needle, with their paths."""
+        ranges = iter(copied)
+        start, stop = next(ranges)
+        for element, _, path in walk(self.header.data_set.elements):
+            while element.start >= stop:
+                start, stop = next(ranges, (len(self.header.content), len(self.header.content) + 1))
+            if element.start >= start and not element.items and self._holds_residue(element):
+                yield element, path + attribute_text(element.tag)
+
+    def _holds_residue(self, element: Element) -> bool:
+        value = self.header.value(element)
+        if element.vr in _NO_TEXT:
+            return False
+        if element.vr in TEXT_VRS:
+            return self.needles.are_in(value.lower()) and self.cleaner.reveals(decode_text(value, self.codecs))
+        return self.needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from runtime.deidentification.table import Action
 from runtime.dicom.elements import LONG_VRS, Element, Encoding, Item
 
 _ITEM_HEADER: Final = 8
@@ -29,8 +30,10 @@ class Scope(NamedTuple):
     encoding: Encoding
     encodings: tuple[str, ...]
     """Python's codecs for its Specific Character Set"""
-    kept_private: frozenset[int]
-    """tags of private attributes that may stay, their creators' included"""
+    kept_private: Mapping[int, str]
+    """private attributes that may stay, with the VR of each; their creators included"""
+    content_action: Action | None = None
+    """CLEAN or DUMMY: what a rule for a sequence around it asks of the text in it"""
 
 
 class Rewritten(NamedTuple):

@@ -13,7 +13,7 @@ from runtime.deidentification.options import Option
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.table import Action, Rule, rules
 
-_DATA_FILES: Final = ("table_e1_1.tsv", "attribute_types.json", "safe_private.json")
+_DATA_FILES: Final = ("table_e1_1.tsv", "attribute_types.tsv", "attribute_types_nested.tsv", "safe_private.tsv")
 
 _FIRST_DATA_SET_TAG: Final = 0x00080000
 
