@@ -132,21 +132,18 @@ class PipelineFunctions(Construct):
         """Every function reads versions of raw objects; ingestion also finds the version where an event names none."""
         for function in self.functions.values():
             _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], raw.arn_for_objects("*"))
+            # Only to who may list does S3 say that an object is gone; to others, that access is denied.
+            _allow(function, ["s3:ListBucket"], raw.bucket_arn)
             if raw.encryption_key:
                 raw.encryption_key.grant_decrypt(function)
         _allow(self.functions[Function.INGESTION], ["s3:ListBucketVersions"], raw.bucket_arn)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
-        """De-identification alone writes the research zone, compares checksums of both zones, and holds the key."""
+        """De-identification alone holds the key, and writes, checks and withdraws objects of the research zone."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(
             function,
-            ["s3:GetObjectAttributes", "s3:GetObjectVersionAttributes"],
-            buckets.raw.arn_for_objects("*"),
-        )
-        _allow(
-            function,
-            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectAttributes"],
+            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"],
             buckets.processed.arn_for_objects("*"),
         )
         if buckets.processed.encryption_key:

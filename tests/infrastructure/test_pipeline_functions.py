@@ -35,7 +35,7 @@ def rights(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
 
 
 def common_rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
-    """What every function may do: write its own log, send traces, read versions of raw objects."""
+    """What every function may do: write its own log, send traces, read raw objects or learn they are gone."""
     (log,) = [key for key in stage.resources("AWS::Logs::LogGroup") if f"{name.capitalize()}Logs" in key]
     (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
     return {
@@ -45,6 +45,7 @@ def common_rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
         ("xray:PutTraceSegments", "*"),
         ("s3:GetObject", f"${{{raw}.Arn}}/*"),
         ("s3:GetObjectVersion", f"${{{raw}.Arn}}/*"),
+        ("s3:ListBucket", f"${{{raw}.Arn}}"),
     }
 
 
@@ -128,15 +129,13 @@ def test_should_let_validation_read_raw_objects_and_nothing_else(every_stage: St
 
 def test_should_let_deidentification_alone_write_processed_objects_and_read_the_key(every_stage: StageTemplate) -> None:
     buckets = every_stage.resources("AWS::S3::Bucket")
-    raw, processed = (next(name for name in buckets if zone in name) for zone in ("Raw", "Processed"))
+    (processed,) = [name for name in buckets if "Processed" in name]
     (secret,) = every_stage.resources("AWS::SecretsManager::Secret")
     assert rights(every_stage, "DeidentificationRole") == common_rights(every_stage, "deidentification") | {
-        ("s3:GetObjectAttributes", f"${{{raw}.Arn}}/*"),
-        ("s3:GetObjectVersionAttributes", f"${{{raw}.Arn}}/*"),
         ("s3:PutObject", f"${{{processed}.Arn}}/*"),
         ("s3:AbortMultipartUpload", f"${{{processed}.Arn}}/*"),
         ("s3:GetObject", f"${{{processed}.Arn}}/*"),
-        ("s3:GetObjectAttributes", f"${{{processed}.Arn}}/*"),
+        ("s3:DeleteObject", f"${{{processed}.Arn}}/*"),
         ("secretsmanager:GetSecretValue", f"${{{secret}}}"),
     }
 
