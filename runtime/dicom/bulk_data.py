@@ -12,6 +12,8 @@ from runtime.dicom.source import ByteSource
 
 READ_AHEAD = 64 * 1024
 """Item headers closer together than this are fetched in one read."""
+MAXIMUM_FRAGMENTS = 1_000_000
+"""So many take about 150 MB to list."""
 
 _ITEM_HEADER = struct.Struct("<HHL")
 
@@ -36,8 +38,8 @@ def locate_bulk_data(header: Header) -> BulkData | None:
     ------
     DicomError
         ``TRUNCATED_PIXEL_DATA`` where the object ends too early, ``MALFORMED_FRAGMENTS`` where encapsulated data is
-        not a sequence of items, ``UNEXPECTED_ENCAPSULATION`` or ``MISSING_ENCAPSULATION`` where the transfer syntax
-        says otherwise.
+        not a sequence of items, ``TOO_MANY_FRAGMENTS`` beyond `MAXIMUM_FRAGMENTS` of them,
+        ``UNEXPECTED_ENCAPSULATION`` or ``MISSING_ENCAPSULATION`` where the transfer syntax says otherwise.
     """
     element = header.data_set.bulk_data
     if element is None:
@@ -70,5 +72,7 @@ def _walk_fragments(source: ByteSource, start: int) -> tuple[list[tuple[int, int
             return fragments, position + 8
         if tag != ITEM or length == UNDEFINED_LENGTH:
             raise DicomError("MALFORMED_FRAGMENTS", attribute="PixelData", offset=position)
+        if len(fragments) == MAXIMUM_FRAGMENTS:
+            raise DicomError("TOO_MANY_FRAGMENTS", attribute="PixelData", offset=position)
         fragments.append((position + 8, position + 8 + length))
         position += 8 + length

@@ -16,6 +16,8 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from runtime.dicom.errors import DicomError
 
 MAXIMUM_DEPTH = 1024
+MAXIMUM_ELEMENTS = 1_000_000
+"""Elements and items of a header; so many take about 300 MB when they are parsed."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_DELIMITATION = 0xFFFEE00D
@@ -181,7 +183,7 @@ def parse_data_set(
     EndOfBuffer
         The buffer ends inside an element.
     DicomError
-        ``MALFORMED_HEADER`` or ``NESTED_TOO_DEEP``.
+        ``MALFORMED_HEADER``, ``NESTED_TOO_DEEP`` or ``TOO_MANY_ELEMENTS``.
     """
     parser = _Parser(buffer, size, only_group)
     data_set = parser.data_set(start, encoding)
@@ -194,20 +196,25 @@ def walk(elements: list[Element]) -> Iterator[tuple[Element, Encoding | None, st
 
     The path names sequences and item numbers as in ``ReferencedStudySequence[1].``; it is empty at top level.
     """
-    pending: list[tuple[Iterator[Element], Encoding | None, str]] = [(iter(elements), None, "")]
+    top: Iterator[tuple[Element, Encoding | None, str]] = ((element, None, "") for element in elements)
+    pending = [top]
     while pending:
-        level, encoding, path = pending[-1]
-        for element in level:
-            yield element, encoding, path
+        for place in pending[-1]:
+            yield place
+            element, _, path = place
             if element.items:
-                inner = f"{path}{attribute_text(element.tag)}"
-                pending.extend(
-                    (iter(item.elements), item.encoding, f"{inner}[{number}].")
-                    for number, item in reversed(list(enumerate(element.items, 1)))
-                )
+                pending.append(_inside(element, element.items, path))
                 break
         else:
             pending.pop()
+
+
+def _inside(sequence: Element, items: list[Item], path: str) -> Iterator[tuple[Element, Encoding | None, str]]:
+    """Yield what `walk` does of a sequence's items; lazily, since the path of a million deep items fills memory."""
+    for number, item in enumerate(items, 1):
+        inner = f"{path}{attribute_text(sequence.tag)}[{number}]."
+        for element in item.elements:
+            yield element, item.encoding, inner
 
 
 class _Parser:
@@ -221,6 +228,7 @@ class _Parser:
         self._stack: list[_Frame] = []
         self._base_depth = 0
         self._unknown: list[tuple[list[Element], int, int]] = []
+        self._count = 0
 
     def data_set(self, start: int, encoding: Encoding) -> DataSet:
         """Parse top-level elements from `start`."""
@@ -240,7 +248,9 @@ class _Parser:
                 sequence = _Frame(element.value_start, element.stop, element.stop, encoding, opener)
                 try:
                     self._run(sequence, element.value_start)
-                except (DicomError, EndOfBuffer):
+                except (DicomError, EndOfBuffer) as error:
+                    if isinstance(error, DicomError) and error.code != "MALFORMED_HEADER":
+                        raise  # a sequence, and more of it than can be processed
                     del self._unknown[found:]
                 else:
                     elements[index] = element._replace(items=sequence.content)
@@ -287,6 +297,7 @@ class _Parser:
 
     def _element_header(self, position: int, frame: _Frame) -> tuple[int, str, int, int]:
         """Return tag, VR, value's start and length of the element at `position`."""
+        self._count_one(position)
         try:
             if frame.encoding.implicit:
                 group, number, length = _UNPACK_IMPLICIT[frame.encoding.little](self._buffer, position)
@@ -304,6 +315,11 @@ class _Parser:
         except struct.error:
             self._overrun(position + 8 if len(self._buffer) < position + 8 else position + 12, position, frame)
         return tag, vr, position + 12, length
+
+    def _count_one(self, position: int) -> None:
+        self._count += 1
+        if self._count > MAXIMUM_ELEMENTS:
+            raise DicomError("TOO_MANY_ELEMENTS", offset=position)
 
     def _odd_header(self, tag: int, code: bytes, length: int, position: int) -> tuple[int, str, int, int]:
         """Return the header of an element in explicit VR whose VR is none of DICOM's."""
@@ -334,6 +350,7 @@ class _Parser:
 
     def _item_header(self, position: int, frame: _Frame) -> tuple[int, int]:
         """Return tag and length of an item or a delimiter, which have no VR in any encoding."""
+        self._count_one(position)
         try:
             group, number, length = _UNPACK_IMPLICIT[frame.encoding.little](self._buffer, position)
         except struct.error:

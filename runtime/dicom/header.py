@@ -74,8 +74,8 @@ def read_header(source: ByteSource) -> Header:
     ------
     DicomError
         ``EMPTY_OBJECT``, ``NOT_DICOM``, ``TRUNCATED_HEADER``, ``MALFORMED_HEADER``, ``NESTED_TOO_DEEP``,
-        ``HEADER_TOO_LARGE``, ``MISSING_TRANSFER_SYNTAX``, ``UNKNOWN_TRANSFER_SYNTAX``, ``CORRUPT_DEFLATE_STREAM`` or
-        ``INFLATES_TOO_LARGE``.
+        ``TOO_MANY_ELEMENTS``, ``HEADER_TOO_LARGE``, ``MISSING_TRANSFER_SYNTAX``, ``UNKNOWN_TRANSFER_SYNTAX``,
+        ``CORRUPT_DEFLATE_STREAM`` or ``INFLATES_TOO_LARGE``.
     """
     if source.size == 0:
         raise DicomError("EMPTY_OBJECT")
