@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+from pydicom._private_dict import private_dictionaries
+
+from runtime.deidentification.private import _table, is_safe_private, safe_private_vr
+
+
+@pytest.mark.parametrize(
+    ("creator", "group", "element", "vr"),
+    [
+        ("SIEMENS MR HEADER", 0x0019, 0x0C, "IS"),
+        ("GEMS_PARM_01", 0x0043, 0x39, "IS"),
+        ("Philips PET Private Group", 0x7053, 0x00, "DS"),
+        ("Philips Imaging DD 001", 0x2001, 0x03, "FL"),
+        ("NQHeader", 0x0099, 0x02, "UI"),
+        ("HOLOGIC, Inc.", 0x7E01, 0x10, "SQ"),
+    ],
+)
+def test_should_know_safe_private_attributes(creator: str, group: int, element: int, vr: str) -> None:
+    assert is_safe_private(creator, group, element)
+    assert safe_private_vr(creator, group, element) == vr
+
+
+@pytest.mark.parametrize(
+    ("creator", "group", "element"),
+    [
+        ("SIEMENS MR HEADER", 0x0019, 0x0F),
+        ("SIEMENS CSA HEADER", 0x0029, 0x10),
+        ("GEMS_PARM_01", 0x0019, 0x39),
+        ("siemens mr header", 0x0019, 0x0C),
+        ("", 0x0019, 0x0C),
+    ],
+)
+def test_should_hold_nothing_else_safe(creator: str, group: int, element: int) -> None:
+    assert not is_safe_private(creator, group, element)
+    assert safe_private_vr(creator, group, element) is None
+
+
+def test_should_hold_every_row_of_the_edition() -> None:
+    assert len(_table()) == 479
+    assert len({creator for creator, _, _ in _table()}) == 20
+    assert all(group % 2 and 0 <= element <= 0xFF for _, group, element in _table())
+
+
+def test_should_hold_no_attribute_for_persons_dates_or_addresses_safe() -> None:
+    assert {"PN", "DA", "DT", "AE"}.isdisjoint(_table().values())
+
+
+def test_should_agree_with_what_the_manufacturers_say() -> None:
+    dictionaries = {
+        creator: {entry.lower(): row[0] for entry, row in private_dictionaries[creator].items()}
+        for creator in {creator for creator, _, _ in _table()} & private_dictionaries.keys()
+    }
+    known = {
+        key: vr
+        for key in _table()
+        if (vr := dictionaries.get(key[0], {}).get(f"{key[1]:04x}xx{key[2]:02x}")) is not None
+    }
+    assert len(known) == 205
+    assert {key for key, vr in known.items() if vr != _table()[key]} == {
+        ("HOLOGIC, Inc.", 0x7E01, 0x02),
+        ("Philips Imaging DD 001", 0x2001, 0x55),
+    }
