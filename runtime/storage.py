@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 from runtime.contract import ObjectCoordinates, ObjectCreated, PixelIdentity
 from runtime.dicom.errors import DicomError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 SINGLE_PUT_LIMIT = 8 * 1024 * 1024
@@ -27,15 +32,24 @@ SINGLE_PUT_LIMIT = 8 * 1024 * 1024
 MINIMUM_PART = 5 * 1024 * 1024
 """What S3 accepts as any part but the last ("Amazon S3 multipart upload limits")."""
 COPY_PART = 128 * 1024 * 1024
+"""The least that one request copies; more where `MAXIMUM_PARTS` would not suffice."""
+MAXIMUM_PARTS = 10_000
 COPY_THREADS = 8
+KEPT_BEGINNING = 8 * 1024 * 1024
+"""What of an object's beginning is kept once read, so that no byte of a usual header is fetched twice."""
+CHUNK = 8 * 1024 * 1024
+READ_ATTEMPTS = 4
 DICOM_MEDIA_TYPE = "application/dicom"
 
-_GONE = frozenset(("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405", "412", "PreconditionFailed"))
+_GONE = frozenset(("NoSuchKey", "NoSuchVersion", "404"))
+_BROKEN_BODY = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_CRC_PERIOD = 2**64 - 1
+"""So many zero bytes leave a CRC-64/NVME as it is: the order of x in its field divides it."""
 
 
 def s3_client() -> S3Client:
     """Return an S3 client that waits out throttling and transient errors."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 6}, max_pool_connections=COPY_THREADS)
+    config = Config(retries={"mode": "standard", "total_max_attempts": 6}, max_pool_connections=COPY_THREADS + 1)
     return boto3.client("s3", config=config)
 
 
@@ -68,8 +82,8 @@ def _find_version(client: S3Client, bucket: str, key: str, etag: str | None) -> 
     """Return the id of the newest version of `key` with this etag; of the newest one where `etag` is None."""
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
         for version in page.get("Versions", []):
-            if version["Key"] != key:
-                break
+            if version["Key"] != key:  # S3 lists in the order of keys, newest version first, and `key` is the first
+                raise DicomError("OBJECT_DELETED")
             if etag in (None, version["ETag"].strip('"')):
                 return version["VersionId"]
     raise DicomError("OBJECT_DELETED")
@@ -92,6 +106,7 @@ class S3Object:
         self._client = client
         self.coordinates = coordinates
         self.bytes_read = 0
+        self._beginning = b""
 
     @property
     def size(self) -> int:
@@ -99,7 +114,7 @@ class S3Object:
         return self.coordinates.size
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes of ``[start, stop)`` by one ranged GET of the pinned version.
+        """Return the bytes of ``[start, stop)`` of the pinned version, by one ranged GET for what is not known yet.
 
         Raises
         ------
@@ -109,27 +124,50 @@ class S3Object:
         stop = min(stop, self.size)
         if start >= stop:
             return b""
-        with _missing_object_is_rejected():
-            answer = self._client.get_object(
-                Bucket=self.coordinates.bucket,
-                Key=self.coordinates.key,
-                VersionId=self.coordinates.version_id,
-                Range=f"bytes={start}-{stop - 1}",
-            )
-            content = answer["Body"].read()
+        content = self._beginning[start:stop]
+        if start + len(content) < stop:
+            content += self._fetch(start + len(content), stop)
+        if start <= len(self._beginning) < stop <= KEPT_BEGINNING:
+            self._beginning = self._beginning[:start] + content
+        return content
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        """Get a range; again where the connection breaks in its body, which botocore does not retry."""
+        for attempts_left in reversed(range(READ_ATTEMPTS)):
+            try:
+                with _missing_object_is_rejected():
+                    answer = self._client.get_object(
+                        Bucket=self.coordinates.bucket,
+                        Key=self.coordinates.key,
+                        VersionId=self.coordinates.version_id,
+                        Range=f"bytes={start}-{stop - 1}",
+                    )
+                    content = answer["Body"].read()
+                break
+            except _BROKEN_BODY:
+                if not attempts_left:
+                    raise
         self.bytes_read += len(content)
         return content
+
+    def checksum_of(self, start: int, stop: int) -> int:
+        """Return the CRC-64/NVME of ``[start, stop)``, `CHUNK` bytes in memory at a time."""
+        checksum = 0
+        for position in range(start, stop, CHUNK):
+            checksum = crc64nvme(self.read(position, min(position + CHUNK, stop)), checksum)
+        return checksum
 
     @cached_property
     def checksum(self) -> int | None:
         """The full-object CRC-64/NVME that S3 keeps of the object; None where it keeps none."""
-        head = self._client.head_object(
-            Bucket=self.coordinates.bucket,
-            Key=self.coordinates.key,
-            VersionId=self.coordinates.version_id,
-            ChecksumMode="ENABLED",
-        )
-        return _decode_checksum(head.get("ChecksumCRC64NVME"))
+        with _missing_object_is_rejected():
+            head = self._client.head_object(
+                Bucket=self.coordinates.bucket,
+                Key=self.coordinates.key,
+                VersionId=self.coordinates.version_id,
+                ChecksumMode="ENABLED",
+            )
+        return _full_object_checksum(head)
 
 
 class Result(NamedTuple):
@@ -154,70 +192,131 @@ class WriteError(Exception):
 def write_result(client: S3Client, source: S3Object, result: Result) -> PixelIdentity:
     """Write a result, the bulk data copied inside S3 where it is large, and prove it.
 
+    S3 is told the checksum that the result must have, so it refuses another one before the result exists.
+
     Raises
     ------
     DicomError
         ``OBJECT_DELETED`` where the source's version went while it was copied.
     WriteError
-        Size or checksum of what S3 holds differ from what they must be; the result has been deleted.
+        Size or checksum of what S3 holds differ from what they must be.
     """
+    expected = _expected_checksum(source, result)
     if result.stop - result.start <= SINGLE_PUT_LIMIT:
-        body = result.header + source.read(result.start, result.stop)
-        client.put_object(
-            Bucket=result.bucket,
-            Key=result.key,
-            Body=body,
-            ContentType=DICOM_MEDIA_TYPE,
-            ChecksumAlgorithm="CRC64NVME",
-        )
+        version_id = _put(client, source, result, expected)
     else:
-        _MultipartCopy(client, source, result).run()
-    return _prove(client, source, result)
+        version_id = _MultipartCopy(client, source, result, expected).run()
+    version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
+    head = client.head_object(Bucket=result.bucket, Key=result.key, ChecksumMode="ENABLED", **version)
+    written = _full_object_checksum(head)
+    if head["ContentLength"] != result.size:
+        raise WriteError
+    if result.start == result.stop:
+        return PixelIdentity.NO_BULK_DATA
+    if written is None or expected is None:
+        return PixelIdentity.NO_CHECKSUM
+    if written != expected:
+        raise WriteError
+    return PixelIdentity.PROVED
+
+
+def _expected_checksum(source: S3Object, result: Result) -> int | None:
+    """Return the CRC-64/NVME that the result must have, by arithmetic from the source's; None where it has none.
+
+    A CRC is linear: what precedes and what follows the bulk data in the source is taken out of the source's checksum,
+    and the result's header is put in front of what remains.
+    """
+    if result.start == result.stop:
+        return int(crc64nvme(result.header))
+    if source.checksum is None:
+        return None
+    length, trailer_length = result.stop - result.start, source.size - result.stop
+    header = source.checksum_of(0, result.start)
+    trailer = source.checksum_of(result.stop, source.size)
+    without_trailer = _append_zeros(source.checksum ^ trailer, _CRC_PERIOD - trailer_length)
+    bulk_data = without_trailer ^ _append_zeros(header, length)
+    return int(combine_crc64nvme(crc64nvme(result.header), bulk_data, length))
+
+
+def _append_zeros(checksum: int, length: int) -> int:
+    """Return a checksum's share in that of the same bytes with `length` more behind them."""
+    return int(combine_crc64nvme(checksum, 0, length))
+
+
+def _put(client: S3Client, source: S3Object, result: Result, checksum: int | None) -> str | None:
+    """Write the result by one request; return its version id."""
+    body = result.header + source.read(result.start, result.stop)
+    answer = client.put_object(
+        Bucket=result.bucket,
+        Key=result.key,
+        Body=body,
+        ContentType=DICOM_MEDIA_TYPE,
+        ChecksumAlgorithm="CRC64NVME",
+        ChecksumCRC64NVME=_encode_checksum(crc64nvme(body) if checksum is None else checksum),
+    )
+    return answer.get("VersionId")
 
 
 class _MultipartCopy:
     """A multipart upload: the header with the first bulk data as part 1, ranges of the source as the others."""
 
-    def __init__(self, client: S3Client, source: S3Object, result: Result) -> None:
+    def __init__(self, client: S3Client, source: S3Object, result: Result, checksum: int | None) -> None:
         self._client = client
         self._source = source
         self._result = result
+        self._checksum = checksum
         self._upload_id = ""
 
-    def run(self) -> None:
-        """Write the result; leave no upload behind when it fails."""
+    def run(self) -> str | None:
+        """Write the result and return its version id; leave no upload behind when it fails."""
         result = self._result
-        self._upload_id = self._client.create_multipart_upload(
+        upload = self._client.create_multipart_upload(
             Bucket=result.bucket,
             Key=result.key,
             ContentType=DICOM_MEDIA_TYPE,
             ChecksumAlgorithm="CRC64NVME",
             ChecksumType="FULL_OBJECT",
-        )["UploadId"]
+        )
+        self._upload_id = upload["UploadId"]
         try:
-            self._write_parts()
+            parts = self._write_parts()
+            return self._complete(parts, full_object=upload.get("ChecksumType") == "FULL_OBJECT")
         except BaseException:
             self._client.abort_multipart_upload(Bucket=result.bucket, Key=result.key, UploadId=self._upload_id)
             raise
 
-    def _write_parts(self) -> None:
+    def _write_parts(self) -> list[CompletedPartTypeDef]:
         result = self._result
         copied_from = result.start + max(MINIMUM_PART - len(result.header), 0)
-        starts = range(copied_from, result.stop, COPY_PART)
+        part_size = max(COPY_PART, -(-(result.stop - copied_from) // (MAXIMUM_PARTS - 1)))
+        starts = range(copied_from, result.stop, part_size)
         threads = ThreadPoolExecutor(COPY_THREADS)
         try:
             with _missing_object_is_rejected():
-                copies = [threads.submit(self._copy, number, start) for number, start in enumerate(starts, 2)]
-                parts = [self._upload_header(copied_from), *(copy.result() for copy in copies)]
+                copies = [
+                    threads.submit(self._copy, number, start, min(start + part_size, result.stop))
+                    for number, start in enumerate(starts, 2)
+                ]
+                return [self._upload_header(copied_from), *(copy.result() for copy in copies)]
         finally:
             threads.shutdown(cancel_futures=True)
-        self._client.complete_multipart_upload(
-            Bucket=result.bucket,
-            Key=result.key,
+
+    def _complete(self, parts: list[CompletedPartTypeDef], *, full_object: bool) -> str | None:
+        """Make the parts an object, unless its size or checksum is not what it must be."""
+        checksum: dict[str, Any] = {}
+        if full_object:  # a store that keeps a checksum of checksums instead, as the local emulator, would refuse it
+            checksum["ChecksumType"] = "FULL_OBJECT"
+            if self._checksum is not None:
+                checksum["ChecksumCRC64NVME"] = _encode_checksum(self._checksum)
+        answer = self._client.complete_multipart_upload(
+            Bucket=self._result.bucket,
+            Key=self._result.key,
             UploadId=self._upload_id,
-            ChecksumType="FULL_OBJECT",
             MultipartUpload={"Parts": parts},
+            MpuObjectSize=self._result.size,
+            **checksum,
         )
+        return answer.get("VersionId")
 
     def _upload_header(self, stop: int) -> CompletedPartTypeDef:
         result = self._result
@@ -231,7 +330,7 @@ class _MultipartCopy:
         )
         return {"PartNumber": 1, "ETag": answer["ETag"]}
 
-    def _copy(self, number: int, start: int) -> CompletedPartTypeDef:
+    def _copy(self, number: int, start: int, stop: int) -> CompletedPartTypeDef:
         result, coordinates = self._result, self._source.coordinates
         answer = self._client.upload_part_copy(
             Bucket=result.bucket,
@@ -243,42 +342,18 @@ class _MultipartCopy:
                 "Key": coordinates.key,
                 "VersionId": coordinates.version_id,
             },
-            CopySourceRange=f"bytes={start}-{min(start + COPY_PART, result.stop) - 1}",
+            CopySourceRange=f"bytes={start}-{stop - 1}",
         )
         return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
 
-def _prove(client: S3Client, source: S3Object, result: Result) -> PixelIdentity:
-    """Compare what S3 holds with what it must hold; delete it where they differ."""
-    head = client.head_object(Bucket=result.bucket, Key=result.key, ChecksumMode="ENABLED")
-    written = _decode_checksum(head.get("ChecksumCRC64NVME"))
-    same = head["ContentLength"] == result.size
-    if result.start == result.stop:
-        identity = PixelIdentity.NO_BULK_DATA
-    elif written is None or source.checksum is None:
-        identity = PixelIdentity.NO_CHECKSUM
-    else:
-        identity = PixelIdentity.PROVED
-        same = same and _same_bulk_data(source, result, written)
-    if not same:
-        client.delete_object(Bucket=result.bucket, Key=result.key)
-        raise WriteError
-    return identity
+def _full_object_checksum(head: HeadObjectOutputTypeDef) -> int | None:
+    """Return the number in S3's Base64 of a CRC-64, eight bytes big endian; None where it is not of the content."""
+    text = head.get("ChecksumCRC64NVME")
+    if text is None or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    return int.from_bytes(base64.b64decode(text), "big")
 
 
-def _same_bulk_data(source: S3Object, result: Result, written: int) -> bool:
-    """Tell whether source and result hold the same bulk data, by the arithmetic of their checksums alone.
-
-    A CRC is linear: that of the result, less its header's share, is the bulk data's own; put between the source's
-    header and trailer it must give the source's.
-    """
-    length = result.stop - result.start
-    bulk_data = written ^ combine_crc64nvme(crc64nvme(result.header), 0, length)
-    head, tail = source.read(0, result.start), source.read(result.stop, source.size)
-    expected = combine_crc64nvme(combine_crc64nvme(crc64nvme(head), bulk_data, length), crc64nvme(tail), len(tail))
-    return bool(expected == source.checksum)
-
-
-def _decode_checksum(text: str | None) -> int | None:
-    """Return the number in S3's Base64 of a CRC-64, eight bytes big endian."""
-    return None if text is None else int.from_bytes(base64.b64decode(text), "big")
+def _encode_checksum(checksum: int) -> str:
+    return base64.b64encode(checksum.to_bytes(8, "big")).decode("ascii")
