@@ -27,8 +27,9 @@ def test_should_name_a_layer_by_architecture_python_version_and_lock_file(
         content_hash(architecture="x86_64"),
         content_hash(python_version="3.13"),
         content_hash(native=True),
+        content_hash(native=True, architecture="x86_64"),
     ]
-    assert len(set(hashes)) == 4
+    assert len(set(hashes)) == 5
     assert hashes[0] == content_hash()
     changed = tmp_path / "requirements.txt"
     changed.write_bytes(LOCK_FILE.read_bytes() + b"\n")
