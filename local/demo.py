@@ -90,15 +90,11 @@ def _progress() -> Progress:
 
 def _process(pipeline: Pipeline, objects: Mapping[str, bytes | Path], progress: Progress) -> list[Outcome]:
     """Upload the objects, and follow their executions to the end."""
-    uploading = progress.add_task("Uploading to the raw bucket", total=len(objects))
-    for key, content in objects.items():
-        pipeline.upload(key, content)
-        progress.advance(uploading)
-    following = progress.add_task("Processing", total=len(objects))
+    task = progress.add_task("Uploading and processing", total=len(objects))
     outcomes = []
-    for outcome in pipeline.follow(objects):
+    for outcome in pipeline.process_all(objects):
         outcomes.append(outcome)
-        progress.advance(following)
+        progress.advance(task)
     order = {key: position for position, key in enumerate(objects)}
     return sorted(outcomes, key=lambda outcome: order[outcome.key])
 

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
@@ -219,7 +220,7 @@ class Emulator:
         """End the process, if one is ours to end."""
         process, popen, self._process = self._process, self._popen, None
         if process is not None and popen is not None:
-            process.end(lambda seconds: _has_ended(popen, seconds))
+            process.end(partial(_has_ended, popen))
 
     def _stop(self) -> None:
         """End the process; a second Ctrl-C does not stop that half-way."""
@@ -248,19 +249,20 @@ class Emulator:
 
 
 def stop_kept() -> int:
-    """End the emulators that were kept, and return how many there were."""
-    records = sorted(KEPT.glob("*.json"))
-    for record in records:
+    """End the emulators that were kept, and return how many were still running."""
+    running = 0
+    for record in sorted(KEPT.glob("*.json")):
         process = EmulatorProcess(**json.loads(record.read_text()))
-        # A process id is reused after a restart of the machine: what answers as an emulator is ours to end.
+        # A process id is used again after a restart of the machine: only where an emulator answers it is ours.
         if process.is_healthy():
-            process.end(lambda seconds, process=process: _is_silent(process, seconds))  # type: ignore[misc]
+            running += 1
+            process.end(partial(_is_silent, process))
         shutil.rmtree(process.scratch, ignore_errors=True)
         record.unlink()
-    return len(records)
+    return running
 
 
-def _has_ended(popen: subprocess.Popen[bytes], seconds: float) -> bool:
+def _has_ended(popen: subprocess.Popen[bytes] | subprocess.Popen[str], seconds: float) -> bool:
     try:
         popen.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 STEPS = (State.INGESTION_STEP, State.VALIDATION_STEP, State.DEIDENTIFICATION_STEP)
 POLL_SECONDS = 0.25
+AT_ONCE = min(8, max(2, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -79,29 +82,54 @@ class Pipeline:
         """Read a result."""
         return self.s3.get_object(Bucket=self.processed_bucket, Key=key)["Body"].read()
 
-    def follow(self, keys: Collection[str], *, timeout_seconds: float = 300) -> Iterator[Outcome]:
-        """Yield the outcome of each object as soon as its execution ends.
+    def process_all(
+        self, objects: Mapping[str, bytes | Path], *, at_once: int = AT_ONCE, timeout_seconds: float = 300
+    ) -> Iterator[Outcome]:
+        """Upload objects, a few at a time, and yield the outcome of each as soon as its execution ends.
+
+        Parameters
+        ----------
+        objects
+            Keys and contents.
+        at_once
+            How many may be on their way. The emulator answers a call too many as a crash, not as throttling, so this
+            must not exceed the functions that it runs at once.
+        timeout_seconds
+            How long to wait for the next outcome.
 
         Raises
         ------
         LocalRunError
-            There are objects without an outcome after `timeout_seconds`.
+            No execution ended within `timeout_seconds`.
         """
-        waiting = set(keys)
+        queue = deque(objects.items())
+        waiting: set[str] = set()
         deadline = time.monotonic() + timeout_seconds
-        while waiting:
-            for arn in self._ended():
-                if self._key(arn) in waiting:
-                    waiting.discard(self._key(arn))
-                    yield self.outcome(arn)
-            if waiting and time.monotonic() > deadline:
+        while queue or waiting:
+            while queue and len(waiting) < at_once:
+                key, content = queue.popleft()
+                self.upload(key, content)
+                waiting.add(key)
+            for arn in self._ended(waiting):
+                waiting.discard(self._key(arn))
+                deadline = time.monotonic() + timeout_seconds
+                yield self.outcome(arn)
+            if time.monotonic() > deadline:
                 raise LocalRunError(f"{len(waiting)} object(s) have no outcome after {timeout_seconds:.0f} s.")
-            time.sleep(POLL_SECONDS if waiting else 0)
+            time.sleep(POLL_SECONDS)
 
     def process(self, key: str, content: bytes) -> Outcome:
         """Upload one object and wait for its outcome."""
-        self.upload(key, content)
-        return next(self.follow([key]))
+        return next(self.process_all({key: content}))
+
+    def rerun(self, event: Mapping[str, Any]) -> Outcome:
+        """Start an execution by hand with the detail of an event "Object Created", and wait for its outcome."""
+        arn = self.step_functions.start_execution(stateMachineArn=self.state_machine_arn, input=json.dumps(event))[
+            "executionArn"
+        ]
+        while self.step_functions.describe_execution(executionArn=arn)["status"] == "RUNNING":
+            time.sleep(POLL_SECONDS)
+        return self.outcome(arn)
 
     def outcome(self, execution_arn: str) -> Outcome:
         """Read the outcome of an execution that ended from its history."""
@@ -129,8 +157,9 @@ class Pipeline:
         for page in pages:
             yield from ((each["executionArn"], each["status"]) for each in page["executions"])
 
-    def _ended(self) -> list[str]:
-        return [arn for arn, status in self.executions() if status != "RUNNING"]
+    def _ended(self, keys: Collection[str]) -> list[str]:
+        """Return the executions that ended for these objects."""
+        return [arn for arn, status in self.executions() if status != "RUNNING" and self._key(arn) in keys]
 
     def _key(self, execution_arn: str) -> str:
         """Return the key of the object that started an execution."""
