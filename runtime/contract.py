@@ -25,6 +25,10 @@ class Function(StrEnum):
     INGESTION = "ingestion"
     VALIDATION = "validation"
     DEIDENTIFICATION = "deidentification"
+    DISPATCHER = "dispatcher"
+    RECONCILIATION = "reconciliation"
+    COMPLETENESS = "completeness"
+    REPLAY = "replay"
 
 
 class State(StrEnum):
@@ -39,13 +43,21 @@ class State(StrEnum):
     DEIDENTIFICATION_STEP = "DeidentificationStep"
     CHECK_DEIDENTIFICATION_STATUS = "CheckDeidentificationStatus"
     PARSE_DEIDENTIFICATION_RESULT = "ParseDeidentificationResult"
+    RECORD_DELIVERY = "RecordDelivery"
+    ANNOUNCE_DELIVERY = "AnnounceDelivery"
     PUBLISH_SUCCESS_METRIC = "PublishSuccessMetric"
     SUCCESS = "SuccessState"
     QUARANTINE_HANDLER = "QuarantineHandler"
     TAG_QUARANTINED_OBJECT = "TagQuarantinedObject"
+    RECORD_QUARANTINE = "RecordQuarantine"
+    ANNOUNCE_QUARANTINE = "AnnounceQuarantine"
     PUBLISH_QUARANTINE_METRIC = "PublishQuarantineMetric"
     QUARANTINED = "QuarantinedState"
+    RECORD_DUPLICATE = "RecordDuplicate"
+    PUBLISH_DUPLICATE_METRIC = "PublishDuplicateMetric"
+    DUPLICATE = "DuplicateState"
     ERROR_HANDLER = "ErrorHandler"
+    RECORD_FAILURE = "RecordFailure"
     PUBLISH_FAILURE_METRIC = "PublishFailureMetric"
     FAILURE = "FailureState"
 
@@ -56,6 +68,9 @@ class Metric(StrEnum):
     SUCCESS = "PipelineSuccess"
     QUARANTINE = "PipelineQuarantine"
     FAILURE = "PipelineFailure"
+    DUPLICATE = "PipelineDuplicate"
+    IGNORED = "PipelineIgnored"
+    UNACCOUNTED = "Unaccounted"
 
 
 STAGE_DIMENSION = "Stage"
@@ -167,10 +182,49 @@ class ObjectFacts(Frozen):
     bytes_read: int = Field(description="bytes fetched from S3 by the step")
 
 
-class StepInput(Frozen):
-    """What the steps after ingestion get."""
+class Release(Frozen):
+    """A named person's decision to release an object that a risk kept in quarantine."""
+
+    by: str = Field(min_length=3, max_length=200)
+    reason: str = Field(min_length=10, max_length=1000)
+
+
+class ExecutionInput(Frozen):
+    """What starts an execution, and what every step gets of it."""
 
     object: ObjectCoordinates
+    attempt: int = Field(default=1, ge=1, description="1, and one more for each retry, release and replay")
+    profile: str | None = Field(default=None, description="instead of the stage's")
+    release: Release | None = None
+
+    @property
+    def execution_name(self) -> str:
+        """The execution's name: the same for the same attempt, so that it can't be started twice."""
+        object_id = self.object.object_id
+        return object_id if self.attempt == 1 else f"{object_id}-{self.attempt}"
+
+
+class LedgerStatus(StrEnum):
+    """Where an object version is; the last four are verdicts."""
+
+    RECEIVED = "received"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+
+    @property
+    def rank(self) -> int:
+        """Order within an attempt: a row never goes to a lower or equal rank."""
+        return {LedgerStatus.RECEIVED: 0, LedgerStatus.RUNNING: 1}.get(self, 2)
+
+
+class LedgerIndex(StrEnum):
+    """Indexes of the ledger."""
+
+    BY_STATUS = "by-status"
+    BY_STUDY = "by-study"
 
 
 class IngestionBody(Frozen):
@@ -178,6 +232,7 @@ class IngestionBody(Frozen):
 
     object: ObjectCoordinates
     object_id: str
+    study_id: str | None = Field(description="32 hexadecimal digits of SHA-256 over Study Instance UID")
     facts: ObjectFacts
 
 
@@ -199,9 +254,19 @@ class PixelIdentity(StrEnum):
     NO_BULK_DATA = "no-bulk-data"
 
 
+class Outcome(StrEnum):
+    """What became of an accepted de-identification."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    """the same SOP Instance UID and the same bytes as an object that was delivered: nothing was written"""
+
+
 class DeidentificationBody(Frozen):
     """Body of an accepted de-identification."""
 
+    outcome: Outcome
+    duplicate_of: str | None = Field(default=None, description="object id")
     output_key: str
     output_size: int
     profile: str
