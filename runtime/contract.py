@@ -7,11 +7,12 @@ them through the same definitions, so neither side can drift from the other. Imp
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
 
 PROJECT = "medical-imaging-pipeline"
 METRIC_NAMESPACE = "MedicalImaging/Pipeline"
@@ -157,13 +158,20 @@ class EventObject(BaseModel):
     key: str
     version_id: str | None = Field(default=None, alias="version-id")
     etag: str | None = None
+    size: int = Field(default=0, ge=0, description="bytes")
 
 
 class ObjectCreated(BaseModel):
-    """The detail of an EventBridge event "Object Created", which starts an execution."""
+    """The detail of an EventBridge event "Object Created"."""
 
     bucket: EventBucket
     object: EventObject
+
+
+class IntakeMessage(BaseModel):
+    """The body of a message in the intake queue: the EventBridge event "Object Created", whole."""
+
+    detail: ObjectCreated
 
 
 class ObjectFacts(Frozen):
@@ -216,15 +224,84 @@ class LedgerStatus(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Order within an attempt: a row never goes to a lower or equal rank."""
-        return {LedgerStatus.RECEIVED: 0, LedgerStatus.RUNNING: 1}.get(self, 2)
+        """Order within an attempt: a row never goes to a lower or equal rank.
+
+        A failure ranks below the other verdicts, since a redrive or a second execution of the attempt may reach one.
+        """
+        return {LedgerStatus.RECEIVED: 0, LedgerStatus.RUNNING: 1, LedgerStatus.FAILED: 2}.get(self, 3)
 
 
 class LedgerIndex(StrEnum):
     """Indexes of the ledger."""
 
     BY_STATUS = "by-status"
+    """status, then updated_at"""
     BY_STUDY = "by-study"
+    """study_id, then updated_at"""
+
+
+class LedgerAttribute(StrEnum):
+    """Attributes of an object's row in the ledger."""
+
+    OBJECT_ID = "object_id"
+    """the table's key"""
+    BUCKET = "bucket"
+    KEY = "key"
+    VERSION_ID = "version_id"
+    SIZE = "size"
+    ETAG = "etag"
+    STATUS = "status"
+    RANK = "rank"
+    ATTEMPT = "attempt"
+    RECEIVED_AT = "received_at"
+    UPDATED_AT = "updated_at"
+    STUDY_ID = "study_id"
+    EXECUTION = "execution"
+    REQUESTED_PROFILE = "requested_profile"
+    RELEASES = "releases"
+    OUTPUT_KEY = "output_key"
+    PROFILE = "profile"
+    PROFILE_HASH = "profile_hash"
+    KEY_ID = "key_id"
+    REASON_CODES = "reason_codes"
+    ERROR = "error"
+    DUPLICATE_OF = "duplicate_of"
+
+
+LEDGER_CONDITION = "#attempt < :attempt OR (#attempt = :attempt AND #rank < :rank)"
+"""Under which a row may be changed. Where it fails, the change is late or comes twice: it is done, not failed."""
+
+_PROGRESS = (LedgerAttribute.STATUS, LedgerAttribute.RANK, LedgerAttribute.ATTEMPT, LedgerAttribute.UPDATED_AT)
+_OF_A_VERDICT = (LedgerAttribute.REASON_CODES, LedgerAttribute.ERROR, LedgerAttribute.DUPLICATE_OF)
+
+
+def ledger_update(*attributes: LedgerAttribute) -> str:
+    """Return the update expression that sets a row's progress and these attributes.
+
+    Each value's name is its attribute's, as ``:status``. What another verdict left is removed.
+    """
+    sets = (*_PROGRESS, *attributes)
+    removes = [attribute for attribute in _OF_A_VERDICT if attribute not in attributes]
+    return (
+        f"SET {', '.join(f'#{attribute} = :{attribute}' for attribute in sets)}"
+        f" REMOVE {', '.join(f'#{attribute}' for attribute in removes)}"
+    )
+
+
+LEDGER_VERDICTS: Mapping[LedgerStatus, str] = {
+    LedgerStatus.DELIVERED: ledger_update(
+        LedgerAttribute.OUTPUT_KEY, LedgerAttribute.PROFILE, LedgerAttribute.PROFILE_HASH, LedgerAttribute.KEY_ID
+    ),
+    LedgerStatus.QUARANTINED: ledger_update(LedgerAttribute.REASON_CODES),
+    LedgerStatus.FAILED: ledger_update(LedgerAttribute.ERROR),
+    LedgerStatus.DUPLICATE: ledger_update(LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY),
+}
+"""The update expression that records each verdict, under `LEDGER_CONDITION`."""
+
+
+def expression_names(*expressions: str) -> dict[str, str]:
+    """Return the attribute names of DynamoDB expressions, all of which are placeholders as ``#status``."""
+    return {name: name[1:] for name in re.findall(r"#\w+", " ".join(expressions))}
 
 
 class IngestionBody(Frozen):
@@ -274,7 +351,7 @@ class DeidentificationBody(Frozen):
     key_id: str
     action_counts: Mapping[str, int]
     risks: list[str]
-    pixel_identity: PixelIdentity
+    pixel_identity: PixelIdentity | None = Field(description="None where nothing was written")
     bytes_read: int
     bytes_written: int
 
@@ -327,7 +404,21 @@ class FunctionVariables(BaseModel):
     POWERTOOLS_TRACER_CAPTURE_ERROR: str = "false"
 
 
-class IngestionVariables(FunctionVariables):
+class LedgerVariables(FunctionVariables):
+    """Environment variables of every function that reads or writes the ledger."""
+
+    LEDGER_TABLE: str
+
+
+class DispatcherVariables(LedgerVariables):
+    """Environment variables of the dispatcher."""
+
+    STATE_MACHINE_ARN: str
+    ACCEPTED_PREFIXES: Json[tuple[str, ...]] = Field(description="of keys, a JSON list; none: every prefix")
+    ACCEPTED_SUFFIXES: Json[tuple[str, ...]] = Field(description="in any case, a JSON list; none: every suffix")
+
+
+class IngestionVariables(LedgerVariables):
     """Environment variables of the ingestion function."""
 
 
@@ -337,7 +428,7 @@ class ValidationVariables(FunctionVariables):
     STRICT: bool = Field(description="warnings reject too")
 
 
-class DeidentificationVariables(FunctionVariables):
+class DeidentificationVariables(LedgerVariables):
     """Environment variables of the de-identification function."""
 
     PROCESSED_BUCKET: str
