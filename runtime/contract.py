@@ -93,6 +93,16 @@ class Output(StrEnum):
     DEIDENTIFICATION_LOG_GROUP_NAME = "DeidentificationLogGroupName"
     WORKFLOW_LOG_GROUP_NAME = "WorkflowLogGroupName"
     DASHBOARD_URL = "DashboardUrl"
+    LEDGER_TABLE_NAME = "LedgerTableName"
+    OPERATIONS_BUCKET_NAME = "OperationsBucketName"
+    REPLAY_STATE_MACHINE_ARN = "ReplayStateMachineArn"
+    EVENT_BUS_NAME = "EventBusName"
+    EVENT_BUS_ARN = "EventBusArn"
+    DELIVERY_TOPIC_ARN = "DeliveryTopicArn"
+    INTAKE_QUEUE_URL = "IntakeQueueUrl"
+    INTAKE_DEAD_LETTERS_URL = "IntakeDeadLettersUrl"
+    SCHEDULE_DEAD_LETTERS_URL = "ScheduleDeadLettersUrl"
+    NOTIFICATION_DEAD_LETTERS_URL = "NotificationDeadLettersUrl"
 
 
 class Frozen(BaseModel):
@@ -411,11 +421,31 @@ class LedgerVariables(FunctionVariables):
 
 
 class DispatcherVariables(LedgerVariables):
-    """Environment variables of the dispatcher."""
+    """Environment variables of the dispatcher, and of the other functions that start executions."""
 
     STATE_MACHINE_ARN: str
     ACCEPTED_PREFIXES: Json[tuple[str, ...]] = Field(description="of keys, a JSON list; none: every prefix")
     ACCEPTED_SUFFIXES: Json[tuple[str, ...]] = Field(description="in any case, a JSON list; none: every suffix")
+
+
+class ReplayVariables(DispatcherVariables):
+    """Environment variables of the function that starts again what a replay selects."""
+
+
+class ReconciliationVariables(DispatcherVariables):
+    """Environment variables of the reconciliation function."""
+
+    RAW_BUCKET: str
+    PROCESSED_BUCKET: str
+    STUCK_AFTER_SECONDS: int = Field(gt=0, description="without a verdict, when its execution can't be running")
+
+
+class CompletenessVariables(LedgerVariables):
+    """Environment variables of the completeness function."""
+
+    PROCESSED_BUCKET: str
+    EVENT_BUS_NAME: str
+    STUDY_QUIET_SECONDS: int = Field(gt=0, description="without a new object, after which a study is complete")
 
 
 class IngestionVariables(LedgerVariables):
