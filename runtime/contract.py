@@ -63,6 +63,14 @@ class State(StrEnum):
     FAILURE = "FailureState"
 
 
+class ReplayState(StrEnum):
+    """State names of the replay workflow."""
+
+    REPLAY_OBJECTS = "ReplayObjects"
+    REPLAY_OBJECT = "ReplayObject"
+    REPLAYED = "ReplayedState"
+
+
 class Metric(StrEnum):
     """Metrics that the workflow puts into `METRIC_NAMESPACE`, one count for each execution that ended so."""
 
