@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
@@ -407,6 +407,137 @@ class StepResponse(Frozen):
             findings=findings,
         )
         return cls(statusCode=StatusCode.REJECTED, body=body)
+
+
+class EventType(StrEnum):
+    """Detail types of what the pipeline announces on the stage's event bus, under the source `PROJECT`."""
+
+    INSTANCE_DELIVERED = "InstanceDelivered"
+    INSTANCE_QUARANTINED = "InstanceQuarantined"
+    STUDY_DELIVERED = "StudyDelivered"
+
+
+class Announcement(Frozen):
+    """An event's detail. Consumers outside of the PHI zone read it: pseudonyms, codes and counts, nothing else.
+
+    A version only ever gains optional fields; any other change is a new version.
+    """
+
+    version: Literal[1] = 1
+
+
+class InstanceDelivered(Announcement):
+    """An object's de-identified copy was written."""
+
+    object_id: str = Field(description="32 hexadecimal digits; the same for every attempt at the same upload")
+    attempt: int = Field(ge=1)
+    output_key: str = Field(description="<patient>/<study>/<series>/<instance>.dcm, pseudonyms all")
+    output_size: int = Field(ge=0, description="bytes")
+    profile: str
+    profile_hash: str
+    modality: str | None
+    sop_class_uid: str | None
+    transfer_syntax_uid: str
+
+
+class InstanceQuarantined(Announcement):
+    """An object was not released."""
+
+    object_id: str = Field(description="32 hexadecimal digits; the same for every attempt at the same upload")
+    attempt: int = Field(ge=1)
+    reason_codes: str = Field(description="joined by a space")
+
+
+class RevisionCause(StrEnum):
+    """Why a study was announced."""
+
+    COMPLETE = "complete"
+    """for the first time"""
+    LATE_OBJECTS = "late-objects"
+    """objects of the study arrived after the revision before"""
+    REPROCESSED = "reprocessed"
+    """the verdict on objects of the revision before, or what was written of them, changed"""
+
+
+class StudyDelivered(Announcement):
+    """A study is complete: no object of it arrived and none was in work for the stage's quiet time.
+
+    The counts are of object versions. They agree with the study's rows in the ledger when it was announced.
+    """
+
+    bucket: str = Field(description="that holds the results and the manifest")
+    patient_id: str = Field(description="pseudonym")
+    study_instance_uid: str = Field(description="pseudonym")
+    revision: int = Field(ge=1, description="replaces every lower one of the study")
+    cause: RevisionCause
+    delivered: int = Field(ge=1)
+    quarantined: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    duplicate: int = Field(ge=0)
+    manifest_key: str = Field(description="of a JSON Lines file, one ManifestEntry for each delivered instance")
+
+
+ANNOUNCEMENTS: Mapping[EventType, type[Announcement]] = {
+    EventType.INSTANCE_DELIVERED: InstanceDelivered,
+    EventType.INSTANCE_QUARANTINED: InstanceQuarantined,
+    EventType.STUDY_DELIVERED: StudyDelivered,
+}
+
+
+class ManifestEntry(Announcement):
+    """A line of a study's manifest: one delivered instance."""
+
+    output_key: str
+    profile: str
+    profile_hash: str
+    key_id: str = Field(description="of the pseudonym key")
+
+
+class ReplayFilter(Frozen):
+    """Which objects a replay runs again: those to which everything given here applies."""
+
+    requested_at: str = Field(description="ISO 8601, UTC; an object whose row changed since is not run once more")
+    unfinished: bool = Field(default=False, description="only those without a result, a quarantine or a duplicate")
+    reason_code: str | None = Field(default=None, description="only those quarantined for this reason")
+    received_since: str | None = Field(default=None, description="ISO 8601, UTC, or its beginning")
+    received_before: str | None = Field(default=None, description="ISO 8601, UTC, or its beginning")
+    profile_hash: str | None = Field(default=None, description="only those that this profile wrote, or its beginning")
+
+
+class ReplayInput(Frozen):
+    """Input of the replay workflow."""
+
+    prefix: str = Field(description="of keys in the raw bucket; empty: all of them")
+    filter: ReplayFilter
+
+
+class ReplayItem(Frozen):
+    """What the replay function is asked: one key that the workflow listed."""
+
+    bucket: str
+    key: str
+    filter: ReplayFilter
+
+
+class Replayed(StrEnum):
+    """What a replay did with an object."""
+
+    STARTED = "started"
+    NOT_SELECTED = "not-selected"
+    IN_WORK = "in-work"
+    """an attempt is running: its verdict is still to come"""
+    SINCE = "changed-since"
+    """the row changed after the replay was asked for, by the replay itself perhaps"""
+    GONE = "gone"
+    IGNORED = "ignored"
+    """the key is none that the pipeline accepts"""
+
+
+class ReplayAnswer(Frozen):
+    """What the replay function answers; the workflow's results in the operations bucket hold one for each key."""
+
+    object_id: str | None = Field(description="None where there is no object")
+    outcome: Replayed
 
 
 class FunctionVariables(BaseModel):
