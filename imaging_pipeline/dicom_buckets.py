@@ -1,4 +1,4 @@
-"""The buckets: raw objects (PHI zone), processed objects (research zone), and the access logs of both."""
+"""The buckets: raw objects and operations (PHI zone), processed objects (research zone), and the access logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABORT_UPLOADS_AFTER = Duration.days(1)
 
 
 class DicomBuckets(Construct):
-    """Raw, processed and log buckets: versioned, encrypted, private, TLS only.
+    """Raw, processed, operations and log buckets: encrypted, private, TLS only.
 
     Attributes
     ----------
@@ -21,8 +21,12 @@ class DicomBuckets(Construct):
         What scanners upload. Tells EventBridge of every object.
     processed
         De-identified objects under keys of pseudonyms.
+    operations
+        What replays report. Holds object keys, so it belongs to the PHI zone.
     logs
-        Server access logs of the other two.
+        Server access logs of the others.
+    phi_key, research_key
+        Keys of the zones, where the stage has its own.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
@@ -31,8 +35,11 @@ class DicomBuckets(Construct):
         infrequent_access = _transition(s3.StorageClass.INFREQUENT_ACCESS, config.infrequent_access_after_days)
         glacier = _transition(s3.StorageClass.GLACIER, config.glacier_after_days)
         self.logs = self._log_bucket()
-        self.raw = self._data_bucket("Raw", transitions=[infrequent_access])
-        self.processed = self._data_bucket("Processed", transitions=[infrequent_access, glacier])
+        self.phi_key = self._zone_key("Raw")
+        self.research_key = self._zone_key("Processed")
+        self.raw = self._data_bucket("Raw", key=self.phi_key, transitions=[infrequent_access])
+        self.processed = self._data_bucket("Processed", key=self.research_key, transitions=[infrequent_access, glacier])
+        self.operations = self._data_bucket("Operations", key=self.phi_key, transitions=[infrequent_access])
         _notify_event_bridge(self.raw)
 
     def _log_bucket(self) -> s3.Bucket:
@@ -55,11 +62,10 @@ class DicomBuckets(Construct):
             removal_policy=self._config.removal_policy,
         )
 
-    def _data_bucket(self, zone: str, *, transitions: list[s3.Transition]) -> s3.Bucket:
-        key = self._zone_key(zone) if self._config.customer_managed_keys else None
+    def _data_bucket(self, name: str, *, key: kms.Key | None, transitions: list[s3.Transition]) -> s3.Bucket:
         return s3.Bucket(
             self,
-            zone,
+            name,
             versioned=True,
             encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
             encryption_key=key,
@@ -69,7 +75,7 @@ class DicomBuckets(Construct):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             server_access_logs_bucket=self.logs,
-            server_access_logs_prefix=f"{zone.lower()}/",
+            server_access_logs_prefix=f"{name.lower()}/",
             # The only source of S3's 4xxErrors, which the alarm on denied requests reads.
             metrics=[s3.BucketMetrics(id="EntireBucket")],
             lifecycle_rules=[
@@ -82,8 +88,10 @@ class DicomBuckets(Construct):
             removal_policy=self._config.removal_policy,
         )
 
-    def _zone_key(self, zone: str) -> kms.Key:
+    def _zone_key(self, zone: str) -> kms.Key | None:
         """One key a zone: whoever may read research data can't read PHI by the key alone."""
+        if not self._config.customer_managed_keys:
+            return None
         return kms.Key(
             self,
             f"{zone}Key",

@@ -1,25 +1,36 @@
-"""Intake: an object's arrival starts an execution."""
+"""Intake: an object's arrival waits in a queue until the dispatcher starts its execution."""
 
 from __future__ import annotations
 
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from imaging_pipeline.queues import RETENTION, dead_letter_queue
 from imaging_pipeline.stages import StageConfig
+from runtime.contract import Function
+
+BATCH_SIZE = 10
+# A message that was received this often is poison: each time the dispatcher has already waited out what may pass.
+MAX_RECEIVES = 5
+# AWS asks for six times the function's time-out, so that a batch doesn't come back while it is still worked on.
+VISIBILITY_FACTOR = 6
 
 
 class Intake(Construct):
-    """The event rule that starts an execution for each accepted object.
+    """Event rule, queue and event source of the dispatcher.
 
     Attributes
     ----------
+    queue
+        Events that wait for the dispatcher. They hold object keys, so both queues belong to the PHI zone.
     dead_letters
-        Events whose execution could not be started for a day. They hold object keys, so they belong to the PHI zone.
+        Events that didn't reach the queue for a day, or that the dispatcher gave back too often: the same body.
     """
 
     def __init__(
@@ -29,39 +40,45 @@ class Intake(Construct):
         *,
         config: StageConfig,
         raw_bucket: s3.Bucket,
-        state_machine: sfn.StateMachine,
+        dispatcher: lambda_.Function,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = sqs.Queue(
+        self.dead_letters = dead_letter_queue(self, "intake", config=config)
+        timeout = config.functions[Function.DISPATCHER].timeout_seconds
+        self.queue = sqs.Queue(
             self,
-            "DeadLetters",
-            queue_name=f"{config.name}-intake-dead-letters",
+            "Queue",
+            queue_name=f"{config.name}-intake",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            retention_period=Duration.days(14),
+            retention_period=RETENTION,
+            visibility_timeout=Duration.seconds(VISIBILITY_FACTOR * timeout),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES),
         )
-        patterns = config.key_patterns
         events.Rule(
             self,
             "ObjectCreated",
             rule_name=f"{config.name}-object-created",
-            description="Starts an execution for every DICOM object that arrives in the raw bucket",
+            description="Queues every object that arrives in the raw bucket; the dispatcher decides which ones start",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],
-                detail={
-                    "bucket": {"name": [raw_bucket.bucket_name]},
-                    **({"object": {"key": patterns}} if patterns else {}),
-                },
+                detail={"bucket": {"name": [raw_bucket.bucket_name]}},
             ),
             targets=[
-                targets.SfnStateMachine(
-                    state_machine,
-                    # Not a transformer: one that names a field the event lacks makes broken JSON.
-                    input=events.RuleTargetInput.from_event_path("$.detail"),
+                targets.SqsQueue(
+                    self.queue,
                     dead_letter_queue=self.dead_letters,
                     max_event_age=Duration.hours(24),
                     retry_attempts=185,
                 )
             ],
+        )
+        dispatcher.add_event_source(
+            event_sources.SqsEventSource(
+                self.queue,
+                batch_size=BATCH_SIZE,
+                max_concurrency=config.dispatcher_concurrency,
+                report_batch_item_failures=True,
+            )
         )

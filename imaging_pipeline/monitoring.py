@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from imaging_pipeline.announcements import Announcements, notification_topic
 from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.intake import Intake
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
 
@@ -32,7 +35,7 @@ class Monitoring(Construct):
     Attributes
     ----------
     topic
-        Every alarm notifies it.
+        Every alarm notifies it, and every execution that failed.
     dashboard_url
         The dashboard in the console.
     """
@@ -46,17 +49,28 @@ class Monitoring(Construct):
         buckets: DicomBuckets,
         functions: Mapping[Function, lambda_.Function],
         state_machine: sfn.StateMachine,
-        dead_letter_queues: Sequence[sqs.Queue],
+        intake: Intake,
+        announcements: Announcements,
+        schedule_dead_letters: sqs.Queue,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._buckets = {"Raw": buckets.raw, "Processed": buckets.processed}
         self._functions = functions
         self._state_machine = state_machine
-        self.topic = self._topic()
+        self._intake = intake
+        self.topic = self._topic(announcements.dead_letters)
+        self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
         self._alarm_on_functions()
-        self._alarm_on_dead_letters(dead_letter_queues)
+        self._alarm_on_intake()
+        self._alarm_on_dead_letters(
+            {
+                "Intake": intake.dead_letters,
+                "Schedule": schedule_dead_letters,
+                "Notification": announcements.dead_letters,
+            }
+        )
         self._alarm_on_denied_requests()
         self._dashboard()
         self.dashboard_url = (
@@ -64,8 +78,14 @@ class Monitoring(Construct):
             f"?region={Aws.REGION}#dashboards/dashboard/{config.name}"
         )
 
-    def _topic(self) -> sns.Topic:
-        topic = sns.Topic(self, "Notifications", topic_name=f"{self._config.name}-notifications", enforce_ssl=True)
+    def _topic(self, dead_letters: sqs.Queue) -> sns.Topic:
+        topic = notification_topic(
+            self,
+            "Notifications",
+            name=f"{self._config.name}-notifications",
+            addresses=self._config.alert_emails,
+            dead_letters=dead_letters,
+        )
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AllowAlarms",
@@ -75,9 +95,31 @@ class Monitoring(Construct):
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
         )
-        for address in self._config.alert_emails:
-            topic.add_subscription(subscriptions.EmailSubscription(address))
         return topic
+
+    def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
+        """Name each execution that failed; never its input, which holds the key. EXPRESS executions tell alarms only."""
+        detail = {
+            "stateMachineArn": [self._state_machine.state_machine_arn],
+            "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+        }
+        status, execution = (events.EventField.from_path(f"$.detail.{name}") for name in ("status", "executionArn"))
+        events.Rule(
+            self,
+            "ExecutionFailed",
+            rule_name=f"{self._config.name}-execution-failed",
+            description="Tells the subscribers of every execution that ended without a verdict",
+            event_pattern=events.EventPattern(
+                source=["aws.states"], detail_type=["Step Functions Execution Status Change"], detail=detail
+            ),
+            targets=[
+                targets.SnsTopic(
+                    self.topic,
+                    message=events.RuleTargetInput.from_text(f"{status}: {execution}"),
+                    dead_letter_queue=dead_letters,
+                )
+            ],
+        )
 
     def _alarm(self, name: str, metric: cloudwatch.IMetric, *, above: float, meaning: str) -> None:
         alarm = cloudwatch.Alarm(
@@ -141,13 +183,27 @@ class Monitoring(Construct):
             meaning=f"The {name} function fails too often. Its log group has the reasons.",
         )
 
-    def _alarm_on_dead_letters(self, queues: Sequence[sqs.Queue]) -> None:
-        for queue in queues:
+    def _alarm_on_intake(self) -> None:
+        self._alarm(
+            "IntakeQueueAge",
+            self._intake.queue.metric_approximate_age_of_oldest_message(period=PERIOD, statistic="Maximum"),
+            above=self._config.alarms.queue_age_seconds,
+            meaning="Objects wait too long for the dispatcher. Look for its errors, or raise dispatcher_concurrency.",
+        )
+        self._alarm(
+            "Unaccounted",
+            self._count(Metric.UNACCOUNTED, PERIOD, statistic="Maximum"),
+            above=self._config.alarms.unaccounted,
+            meaning="Reconciliation found objects without a verdict, and started them. See that it finds none next time.",
+        )
+
+    def _alarm_on_dead_letters(self, queues: Mapping[str, sqs.Queue]) -> None:
+        for edge, queue in queues.items():
             self._alarm(
-                f"{queue.node.path.split('/')[-2]}DeadLetters",
+                f"{edge}DeadLetters",
                 queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum"),
                 above=self._config.alarms.dead_letters,
-                meaning="Events could not be delivered. The objects they name were not processed.",
+                meaning=f"{edge} could not deliver messages. Mend the reason, then replay them.",
             )
 
     def _alarm_on_denied_requests(self) -> None:
@@ -160,12 +216,12 @@ class Monitoring(Construct):
                 meaning=f"The {zone.lower()} bucket refused requests. Its access logs say whose.",
             )
 
-    def _count(self, metric: Metric, period: Duration) -> cloudwatch.Metric:
+    def _count(self, metric: Metric, period: Duration, *, statistic: str = "Sum") -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=METRIC_NAMESPACE,
             metric_name=metric,
             dimensions_map={STAGE_DIMENSION: self._config.stage},
-            statistic="Sum",
+            statistic=statistic,
             period=period,
         )
 
@@ -174,6 +230,7 @@ class Monitoring(Construct):
             self, "Dashboard", dashboard_name=self._config.name, default_interval=Duration.days(7)
         )
         dashboard.add_widgets(*self._verdict_widgets())
+        dashboard.add_widgets(*self._intake_widgets())
         dashboard.add_widgets(*self._latency_widgets())
         dashboard.add_widgets(*self._cost_widgets())
 
@@ -187,6 +244,22 @@ class Monitoring(Construct):
             _graph("Throughput: files an hour", [self._count(Metric.SUCCESS, HOUR)]),
             _graph("Quarantined, an hour", [self._count(Metric.QUARANTINE, HOUR)]),
             _graph("Failures, an hour", failures),
+        ]
+
+    def _intake_widgets(self) -> list[cloudwatch.IWidget]:
+        queue = self._intake.queue
+        waiting = [
+            queue.metric_approximate_number_of_messages_visible(period=PERIOD, statistic="Maximum", label="waiting"),
+            queue.metric_approximate_number_of_messages_not_visible(
+                period=PERIOD, statistic="Maximum", label="with the dispatcher"
+            ),
+        ]
+        without_result = [self._count(metric, HOUR) for metric in (Metric.DUPLICATE, Metric.IGNORED)]
+        unaccounted = self._count(Metric.UNACCOUNTED, PERIOD, statistic="Maximum")
+        return [
+            _graph("Intake: objects in the queue", waiting),
+            _graph("Duplicates, and objects that are not accepted, an hour", without_result),
+            _graph("Unaccounted objects", [unaccounted]),
         ]
 
     def _latency_widgets(self) -> list[cloudwatch.IWidget]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from string import ascii_letters, punctuation
 
-from aws_cdk import AssetHashType, Duration, IgnoreMode, Stack
+from aws_cdk import ArnFormat, AssetHashType, Duration, IgnoreMode, Stack
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -15,20 +17,39 @@ from constructs import Construct
 
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.ledger import Ledger
+from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import FunctionSettings, StageConfig
+from imaging_pipeline.verdict_states import publishing_metrics
 from runtime.contract import (
+    CompletenessVariables,
     DeidentificationVariables,
+    DispatcherVariables,
     Function,
     FunctionVariables,
     IngestionVariables,
+    ReconciliationVariables,
+    ReplayVariables,
     ValidationVariables,
 )
 
 PSEUDONYM_KEY_BITS = 256
+SCHEDULED = (Function.RECONCILIATION, Function.COMPLETENESS)
+STARTING = (Function.DISPATCHER, Function.RECONCILIATION, Function.REPLAY)
+READING = tuple(name for name in Function if name is not Function.COMPLETENESS)
+
+LEDGER_ACTIONS: Mapping[Function, tuple[str, ...]] = {
+    Function.DISPATCHER: ("GetItem", "UpdateItem"),
+    Function.INGESTION: ("GetItem", "UpdateItem"),
+    Function.DEIDENTIFICATION: ("GetItem", "UpdateItem"),
+    Function.REPLAY: ("GetItem", "UpdateItem"),
+    Function.RECONCILIATION: ("GetItem", "UpdateItem", "Query"),
+    Function.COMPLETENESS: ("GetItem", "UpdateItem", "Query"),
+}
 
 
 class PipelineFunctions(Construct):
-    """Ingestion, validation and de-identification.
+    """The steps of the processing workflow, the dispatcher before them, and the checks and replays around them.
 
     Attributes
     ----------
@@ -36,11 +57,26 @@ class PipelineFunctions(Construct):
         The Lambda functions.
     log_groups
         Their log groups, `/aws/lambda/<stack>-<function>`.
+    schedule_dead_letters
+        Ticks of the schedules that their function could not be given, or that it failed on.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, buckets: DicomBuckets) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        buckets: DicomBuckets,
+        ledger: Ledger,
+        bus: events.EventBus,
+    ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self._buckets = buckets
+        self._ledger = ledger
+        self._bus = bus
+        self.schedule_dead_letters = dead_letter_queue(self, "schedule", config=config)
         self._layers: dict[str, lambda_.LayerVersion] = {}
         # Only the package `runtime`, under its own name, so that imports read the same here and there.
         self._code = lambda_.Code.from_asset(
@@ -50,12 +86,55 @@ class PipelineFunctions(Construct):
         )
         pseudonym_key = self._pseudonym_key()
         self.log_groups: Mapping[Function, logs.LogGroup] = {name: self._log_group(name) for name in Function}
-        variables = _variables(config, buckets, pseudonym_key)
+        self._state_machine_arn = _state_machine_arn(self, config)
+        variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
             name: self._function(name, variables[name]) for name in Function
         }
         self._grant_reading(buckets.raw)
         self._grant_releasing(buckets, pseudonym_key)
+        self._grant_starting(buckets.raw)
+        self._grant_checking(buckets.processed)
+        for name, actions in LEDGER_ACTIONS.items():
+            ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
+
+    def _variables(self, pseudonym_key: secretsmanager.Secret) -> Mapping[Function, FunctionVariables]:
+        config, buckets = self._config, self._buckets
+        ledger = {"LEDGER_TABLE": self._ledger.table.table_name}
+        starting = ledger | {
+            "STATE_MACHINE_ARN": self._state_machine_arn,
+            "ACCEPTED_PREFIXES": json.dumps(config.accepted_prefixes),
+            "ACCEPTED_SUFFIXES": json.dumps(config.accepted_suffixes),
+        }
+        processed = {"PROCESSED_BUCKET": buckets.processed.bucket_name}
+        models: Mapping[Function, tuple[type[FunctionVariables], Mapping[str, object]]] = {
+            Function.INGESTION: (IngestionVariables, ledger),
+            Function.VALIDATION: (ValidationVariables, {"STRICT": config.strict}),
+            Function.DEIDENTIFICATION: (
+                DeidentificationVariables,
+                ledger | processed | {"PSEUDONYM_SECRET_ARN": pseudonym_key.secret_arn, "PROFILE": config.profile},
+            ),
+            Function.DISPATCHER: (DispatcherVariables, starting),
+            Function.REPLAY: (ReplayVariables, starting),
+            Function.RECONCILIATION: (
+                ReconciliationVariables,
+                starting
+                | processed
+                | {"RAW_BUCKET": buckets.raw.bucket_name, "STUCK_AFTER_SECONDS": config.stuck_after_seconds},
+            ),
+            Function.COMPLETENESS: (
+                CompletenessVariables,
+                ledger
+                | processed
+                | {"EVENT_BUS_NAME": self._bus.event_bus_name, "STUDY_QUIET_SECONDS": config.study_quiet_seconds},
+            ),
+        }
+        return {
+            name: model.model_validate(
+                {"STAGE": config.stage, "POWERTOOLS_SERVICE_NAME": f"{config.name}-{name}", **values}
+            )
+            for name, (model, values) in models.items()
+        }
 
     def _function(self, name: Function, variables: FunctionVariables) -> lambda_.Function:
         settings = self._config.functions[name]
@@ -78,8 +157,12 @@ class PipelineFunctions(Construct):
             role=role,
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(settings.timeout_seconds),
-            environment={key: _text(value) for key, value in variables.model_dump(mode="json").items()},
+            environment={
+                key: _text(value) for key, value in variables.model_dump(mode="json", round_trip=True).items()
+            },
             log_group=self.log_groups[name],
+            reserved_concurrent_executions=settings.reserved_concurrency,
+            dead_letter_queue=self.schedule_dead_letters if name in SCHEDULED else None,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
@@ -129,14 +212,30 @@ class PipelineFunctions(Construct):
         )
 
     def _grant_reading(self, raw: s3.Bucket) -> None:
-        """Every function reads versions of raw objects; ingestion also finds the version where an event names none."""
-        for function in self.functions.values():
+        """Every function but completeness reads versions of raw objects."""
+        for function in (self.functions[name] for name in READING):
             _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], raw.arn_for_objects("*"))
             # Only to who may list does S3 say that an object is gone; to others, that access is denied.
             _allow(function, ["s3:ListBucket"], raw.bucket_arn)
             if raw.encryption_key:
                 raw.encryption_key.grant_decrypt(function)
-        _allow(self.functions[Function.INGESTION], ["s3:ListBucketVersions"], raw.bucket_arn)
+
+    def _grant_starting(self, raw: s3.Bucket) -> None:
+        """Start executions, for which the version is looked up where an event or a listing names none."""
+        for function in (self.functions[name] for name in STARTING):
+            _allow(function, ["states:StartExecution"], self._state_machine_arn)
+            _allow(function, ["s3:ListBucketVersions"], raw.bucket_arn)
+        for name in (Function.DISPATCHER, Function.RECONCILIATION):
+            self.functions[name].add_to_role_policy(publishing_metrics())
+
+    def _grant_checking(self, processed: s3.Bucket) -> None:
+        """Reconciliation looks which results are there; completeness writes manifests, and reads no raw object."""
+        reconciliation, completeness = (self.functions[name] for name in SCHEDULED)
+        _allow(reconciliation, ["s3:ListBucket"], processed.bucket_arn)
+        _allow(completeness, ["s3:PutObject"], processed.arn_for_objects("*/manifest-*.jsonl"))
+        if processed.encryption_key:
+            processed.encryption_key.grant_encrypt(completeness)
+        self._bus.grant_put_events_to(completeness)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
         """De-identification alone holds the key, and writes, checks and withdraws objects of the research zone."""
@@ -146,28 +245,22 @@ class PipelineFunctions(Construct):
             ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"],
             buckets.processed.arn_for_objects("*"),
         )
+        # Whether a result is there: without this right a missing one looks like a forbidden one.
+        _allow(function, ["s3:ListBucket"], buckets.processed.bucket_arn)
         if buckets.processed.encryption_key:
             # Completing a multipart upload decrypts its parts.
             buckets.processed.encryption_key.grant_encrypt_decrypt(function)
         _allow(function, ["secretsmanager:GetSecretValue"], pseudonym_key.secret_arn)
 
 
-def _variables(
-    config: StageConfig, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret
-) -> Mapping[Function, FunctionVariables]:
-    def named(function: Function) -> dict[str, str]:
-        return {"STAGE": config.stage, "POWERTOOLS_SERVICE_NAME": f"{config.name}-{function}"}
-
-    return {
-        Function.INGESTION: IngestionVariables(**named(Function.INGESTION)),
-        Function.VALIDATION: ValidationVariables(**named(Function.VALIDATION), STRICT=config.strict),
-        Function.DEIDENTIFICATION: DeidentificationVariables(
-            **named(Function.DEIDENTIFICATION),
-            PROCESSED_BUCKET=buckets.processed.bucket_name,
-            PSEUDONYM_SECRET_ARN=pseudonym_key.secret_arn,
-            PROFILE=config.profile,
-        ),
-    }
+def _state_machine_arn(scope: Construct, config: StageConfig) -> str:
+    """ARN of the processing workflow, by its name: the workflow itself is made of these functions."""
+    return Stack.of(scope).format_arn(
+        service="states",
+        resource="stateMachine",
+        resource_name=config.name,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
 
 
 def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:

@@ -1,12 +1,12 @@
-"""The state machine: three steps, and the ways an object ends: released, quarantined, or failed."""
+"""The state machine: three steps, and the ways an object ends: delivered, duplicate, quarantined, or failed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Aws, Duration
-from aws_cdk import aws_iam as iam
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -14,12 +14,14 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
-from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric, State, StatusCode
+from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
+from runtime.contract import Function, LedgerAttribute, LedgerStatus, Metric, Outcome, State, StatusCode
 
 # A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
 TASK_MARGIN_SECONDS = 15
-SERVICE_TIMEOUT = sfn.Timeout.duration(Duration.seconds(30))
+SERVICE_TIMEOUT = sfn.Timeout.duration(Duration.seconds(SERVICE_TIMEOUT_SECONDS))
 
 # Trouble at AWS. The others are what a crash, memory exhaustion or a time-out of a function arrives as.
 SERVICE_ERRORS = ["Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"]
@@ -32,9 +34,23 @@ UNEXPECTED_STATUS = "Pipeline.UnexpectedStatusCode"
 
 # The three states of a step, and what each Parse* state keeps: what the steps before it told, and the step's own body.
 OBJECT = {"object": "$.object"}
-INGESTION_RESULT = {"object": "$.step.body.object", "ingestion": "$.step.body"}
+INGESTION_RESULT = {**OBJECT, "ingestion": "$.step.body"}
 VALIDATION_RESULT = {**OBJECT, "ingestion": "$.ingestion", "validation": "$.step.body"}
 DEIDENTIFICATION_RESULT = {**VALIDATION_RESULT, "validation": "$.validation", "deidentification": "$.step.body"}
+
+# What consumers of the research zone are told: pseudonyms, codes and facts that identify nobody.
+DELIVERED = {
+    "object_id": "$.ingestion.object_id",
+    "attempt": ATTEMPT,
+    "output_key": "$.deidentification.output_key",
+    "output_size": "$.deidentification.output_size",
+    "profile": "$.deidentification.profile",
+    "profile_hash": "$.deidentification.profile_hash",
+    "modality": "$.ingestion.facts.modality",
+    "sop_class_uid": "$.ingestion.facts.sop_class_uid",
+    "transfer_syntax_uid": "$.ingestion.facts.transfer_syntax_uid",
+}
+QUARANTINED = {"object_id": "$.object_id", "attempt": ATTEMPT, "reason_codes": "$.reason_codes"}
 
 
 class ProcessingWorkflow(Construct):
@@ -43,7 +59,7 @@ class ProcessingWorkflow(Construct):
     Attributes
     ----------
     state_machine
-        Takes the detail of S3's `Object Created` event.
+        Takes an `ExecutionInput`, under the name that this gives.
     log_group
         What the executions did, without their data.
     """
@@ -56,27 +72,29 @@ class ProcessingWorkflow(Construct):
         config: StageConfig,
         functions: Mapping[Function, lambda_.Function],
         raw_bucket: s3.Bucket,
+        ledger: Ledger,
+        bus: events.EventBus,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._functions = functions
+        self._verdicts = VerdictStates(self, config=config, ledger=ledger, bus=bus)
         self.log_group = self._log_group()
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
             state_machine_name=config.name,
             definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
-            timeout=Duration.seconds(config.workflow_timeout_seconds),
+            state_machine_type=sfn.StateMachineType[config.workflow_type],
+            timeout=Duration.seconds(config.execution_timeout_seconds),
             tracing_enabled=True,
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
-        self._grant_publishing_metrics()
+        self._verdicts.grant(self.state_machine)
 
     def _definition(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
         self._on_error = self._error_path()
         self._on_rejection = self._quarantine_path(raw_bucket)
-        success = sfn.Succeed(self, State.SUCCESS)
-        released = self._metric(State.PUBLISH_SUCCESS_METRIC, Metric.SUCCESS, then=success)
         deidentification = self._step(
             Function.DEIDENTIFICATION,
             states=(
@@ -85,7 +103,8 @@ class ProcessingWorkflow(Construct):
                 State.PARSE_DEIDENTIFICATION_RESULT,
             ),
             keeps=DEIDENTIFICATION_RESULT,
-            then=released,
+            then=self._delivery_path(),
+            unless=self._duplicate_path(),
         )
         validation = self._step(
             Function.VALIDATION,
@@ -101,18 +120,23 @@ class ProcessingWorkflow(Construct):
         )
 
     def _step(
-        self, function: Function, *, states: tuple[State, State, State], keeps: Mapping[str, str], then: sfn.IChainable
+        self,
+        function: Function,
+        *,
+        states: tuple[State, State, State],
+        keeps: Mapping[str, str],
+        then: sfn.IChainable,
+        unless: sfn.IChainable | None = None,
     ) -> sfn.IChainable:
         """Invoke a function, look at its verdict, and keep what the next steps need."""
         step, check, parse = states
-        # The first step gets the event as it is; the later ones the coordinates that ingestion established.
-        payload = None if function is Function.INGESTION else sfn.TaskInput.from_object(_paths(OBJECT))
         timeout = self._config.functions[function].timeout_seconds + TASK_MARGIN_SECONDS
         invocation = tasks.LambdaInvoke(
             self,
             step,
             lambda_function=self._functions[function],
-            payload=payload,
+            # Whole, since a path can't name what may be missing: profile and release.
+            payload=sfn.TaskInput.from_json_path_at("$$.Execution.Input"),
             result_selector={
                 "statusCode.$": "$.Payload.statusCode",
                 "body.$": "$.Payload.body",
@@ -122,22 +146,55 @@ class ProcessingWorkflow(Construct):
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
-        _retry_patiently(invocation)
+        retry_patiently(invocation)
         invocation.add_catch(self._on_error, errors=[sfn.Errors.ALL], result_path=STEP_PATH)
-        status = f"{STEP_PATH}.statusCode"
+        accepted, rejected = (sfn.Condition.number_equals(f"{STEP_PATH}.statusCode", code.value) for code in StatusCode)
         verdict = sfn.Choice(self, check)
-        verdict.when(
-            sfn.Condition.number_equals(status, StatusCode.ACCEPTED.value),
-            sfn.Pass(self, parse, parameters=_paths(keeps)).next(then),
-        )
-        verdict.when(sfn.Condition.number_equals(status, StatusCode.REJECTED.value), self._on_rejection)
+        if unless:
+            duplicate = sfn.Condition.string_equals(f"{STEP_PATH}.body.outcome", Outcome.DUPLICATE)
+            verdict.when(sfn.Condition.and_(accepted, duplicate), unless)
+        verdict.when(accepted, sfn.Pass(self, parse, parameters=_paths(keeps)).next(then))
+        verdict.when(rejected, self._on_rejection)
         verdict.otherwise(self._on_error)
         return invocation.next(verdict)
+
+    def _delivery_path(self) -> sfn.IChainable:
+        """Record, announce and count a result that is in the processed bucket."""
+        success = sfn.Succeed(self, State.SUCCESS)
+        metric = self._verdicts.count(State.PUBLISH_SUCCESS_METRIC, Metric.SUCCESS, then=success)
+        announcement = self._verdicts.announce(
+            State.ANNOUNCE_DELIVERY, "InstanceDelivered", _paths(DELIVERED), then=metric
+        )
+        facts = {
+            attribute: f"$.deidentification.{attribute}"
+            for attribute in (
+                LedgerAttribute.OUTPUT_KEY,
+                LedgerAttribute.PROFILE,
+                LedgerAttribute.PROFILE_HASH,
+                LedgerAttribute.KEY_ID,
+            )
+        }
+        return self._verdicts.record(State.RECORD_DELIVERY, LedgerStatus.DELIVERED, facts, then=announcement)
+
+    def _duplicate_path(self) -> sfn.IChainable:
+        """Record and count an object whose instance was delivered before, with the same bytes: nothing was written."""
+        duplicate = sfn.Succeed(self, State.DUPLICATE)
+        metric = self._verdicts.count(State.PUBLISH_DUPLICATE_METRIC, Metric.DUPLICATE, then=duplicate)
+        facts = {
+            attribute: f"{STEP_PATH}.body.{attribute}"
+            for attribute in (LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY)
+        }
+        return self._verdicts.record(State.RECORD_DUPLICATE, LedgerStatus.DUPLICATE, facts, then=metric)
 
     def _quarantine_path(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
         """Leave the object where it is, as the evidence, and tell why by its tag, the metric and the output."""
         quarantined = sfn.Succeed(self, State.QUARANTINED)
-        metric = self._metric(State.PUBLISH_QUARANTINE_METRIC, Metric.QUARANTINE, then=quarantined)
+        metric = self._verdicts.count(State.PUBLISH_QUARANTINE_METRIC, Metric.QUARANTINE, then=quarantined)
+        announcement = self._verdicts.announce(
+            State.ANNOUNCE_QUARANTINE, "InstanceQuarantined", _paths(QUARANTINED), then=metric
+        )
+        facts = {LedgerAttribute.REASON_CODES: "$.reason_codes"}
+        record = self._verdicts.record(State.RECORD_QUARANTINE, LedgerStatus.QUARANTINED, facts, then=announcement)
         body = f"{STEP_PATH}.body"
         rejection = {name: f"{body}.{name}" for name in ("object", "object_id", "reason_codes", "findings")}
         handler = sfn.Pass(self, State.QUARANTINE_HANDLER, parameters={"verdict": "quarantined", **_paths(rejection)})
@@ -165,8 +222,8 @@ class ProcessingWorkflow(Construct):
         )
         tag.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
         # Somebody may have deleted the object since: it stays quarantined, and is counted.
-        tag.add_catch(metric, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
-        return handler.next(tag).next(metric)
+        tag.add_catch(record.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
+        return handler.next(tag).next(record)
 
     def _error_path(self) -> sfn.Pass:
         """Keep the error's name and drop its text, which may quote what the function was reading."""
@@ -176,49 +233,14 @@ class ProcessingWorkflow(Construct):
             error_path="$.error",
             cause="A step failed after its retries; its function's log group has the reason under the object's id.",
         )
-        metric = self._metric(State.PUBLISH_FAILURE_METRIC, Metric.FAILURE, then=failure)
+        metric = self._verdicts.count(State.PUBLISH_FAILURE_METRIC, Metric.FAILURE, then=failure)
+        facts = {LedgerAttribute.ERROR: "$.error"}
+        record = self._verdicts.record(State.RECORD_FAILURE, LedgerStatus.FAILED, facts, then=metric)
         handler = sfn.Pass(
             self, State.ERROR_HANDLER, parameters={"verdict": "failed", **_paths({"error": f"{STEP_PATH}.Error"})}
         )
-        handler.next(metric)
+        handler.next(record)
         return handler
-
-    def _metric(self, state: State, metric: Metric, *, then: sfn.IChainable) -> sfn.IChainable:
-        """Count one execution. A count that can't be published never changes the verdict."""
-        # Not CallAwsService: it would grant putMetricData for every namespace.
-        task = sfn.CustomState(
-            self,
-            state,
-            state_json={
-                "Type": "Task",
-                "Resource": f"arn:{Aws.PARTITION}:states:::aws-sdk:cloudwatch:putMetricData",
-                "Parameters": {
-                    "Namespace": METRIC_NAMESPACE,
-                    "MetricData": [
-                        {
-                            "MetricName": metric,
-                            "Dimensions": [{"Name": STAGE_DIMENSION, "Value": self._config.stage}],
-                            "Unit": "Count",
-                            "Value": 1,
-                        }
-                    ],
-                },
-                "ResultPath": sfn.JsonPath.DISCARD,
-                "TimeoutSeconds": 30,
-            },
-        )
-        task.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
-        task.add_catch(then.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
-        return task.next(then)
-
-    def _grant_publishing_metrics(self) -> None:
-        self.state_machine.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],  # the action knows no resources; the namespace bounds it
-                conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
-            )
-        )
 
     def _log_group(self) -> logs.LogGroup:
         return logs.LogGroup(
@@ -230,7 +252,7 @@ class ProcessingWorkflow(Construct):
         )
 
 
-def _retry_patiently(invocation: tasks.LambdaInvoke) -> None:
+def retry_patiently(invocation: tasks.LambdaInvoke) -> None:
     """Throttling is back-pressure: wait, spread out, for about half an hour. Trouble gets three more attempts."""
     invocation.add_retry(
         errors=THROTTLING,

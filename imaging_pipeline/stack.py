@@ -9,11 +9,15 @@ from aws_cdk import CfnOutput, Environment, Stack
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from imaging_pipeline.announcements import Announcements
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
+from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.monitoring import Monitoring
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.processing_workflow import ProcessingWorkflow
+from imaging_pipeline.replay_workflow import ReplayWorkflow
+from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import PROJECT, Function, Output
 
@@ -32,11 +36,42 @@ class ImagingPipelineStack(Stack):
         )
         self._config = config
         buckets = DicomBuckets(self, "Buckets", config=config)
-        functions = PipelineFunctions(self, "Functions", config=config, buckets=buckets)
-        workflow = ProcessingWorkflow(
-            self, "Workflow", config=config, functions=functions.functions, raw_bucket=buckets.raw
+        ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
+        announcements = Announcements(self, "Announcements", config=config)
+        functions = PipelineFunctions(
+            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus
         )
-        intake = Intake(self, "Intake", config=config, raw_bucket=buckets.raw, state_machine=workflow.state_machine)
+        workflow = ProcessingWorkflow(
+            self,
+            "Workflow",
+            config=config,
+            functions=functions.functions,
+            raw_bucket=buckets.raw,
+            ledger=ledger,
+            bus=announcements.bus,
+        )
+        replay = ReplayWorkflow(
+            self,
+            "Replay",
+            config=config,
+            function=functions.functions[Function.REPLAY],
+            raw_bucket=buckets.raw,
+            operations_bucket=buckets.operations,
+        )
+        intake = Intake(
+            self,
+            "Intake",
+            config=config,
+            raw_bucket=buckets.raw,
+            dispatcher=functions.functions[Function.DISPATCHER],
+        )
+        Schedules(
+            self,
+            "Schedules",
+            config=config,
+            functions=functions.functions,
+            dead_letters=functions.schedule_dead_letters,
+        )
         monitoring = Monitoring(
             self,
             "Monitoring",
@@ -44,7 +79,9 @@ class ImagingPipelineStack(Stack):
             buckets=buckets,
             functions=functions.functions,
             state_machine=workflow.state_machine,
-            dead_letter_queues=[intake.dead_letters],
+            intake=intake,
+            announcements=announcements,
+            schedule_dead_letters=functions.schedule_dead_letters,
         )
         self._publish(
             {
@@ -61,6 +98,16 @@ class ImagingPipelineStack(Stack):
                 Output.DEIDENTIFICATION_LOG_GROUP_NAME: functions.log_groups[Function.DEIDENTIFICATION].log_group_name,
                 Output.WORKFLOW_LOG_GROUP_NAME: workflow.log_group.log_group_name,
                 Output.DASHBOARD_URL: monitoring.dashboard_url,
+                Output.LEDGER_TABLE_NAME: ledger.table.table_name,
+                Output.OPERATIONS_BUCKET_NAME: buckets.operations.bucket_name,
+                Output.REPLAY_STATE_MACHINE_ARN: replay.state_machine.state_machine_arn,
+                Output.EVENT_BUS_NAME: announcements.bus.event_bus_name,
+                Output.EVENT_BUS_ARN: announcements.bus.event_bus_arn,
+                Output.DELIVERY_TOPIC_ARN: announcements.topic.topic_arn,
+                Output.INTAKE_QUEUE_URL: intake.queue.queue_url,
+                Output.INTAKE_DEAD_LETTERS_URL: intake.dead_letters.queue_url,
+                Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
+                Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
             }
         )
 

@@ -13,10 +13,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from runtime.contract import PROJECT, Function
 
-# An event pattern may be 2,048 characters long; this many key patterns of ordinary length fit.
-MAX_KEY_PATTERNS = 32
+STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
 # Attempts a step may need before it gives up: the first and three retries.
 STEP_ATTEMPTS = 4
+EXPRESS_TIMEOUT_SECONDS = 300
+"""The longest that Step Functions lets an EXPRESS execution run."""
 
 
 class StageError(ValueError):
@@ -36,6 +37,17 @@ class FunctionSettings(Settings):
     timeout_seconds: int = Field(default=300, ge=1, le=900)
     python_version: Literal["3.11", "3.12", "3.13", "3.14"] = "3.12"
     architecture: Literal["arm64", "x86_64"] = "arm64"
+    reserved_concurrency: int | None = Field(
+        default=None, ge=1, description="calls at once, at most, and kept free of other functions; none: no bound"
+    )
+
+
+# The dispatcher's time-out also sets how long a message of a killed dispatcher waits for the next one.
+DEFAULTS: Mapping[Function, Mapping[str, int]] = {
+    Function.DISPATCHER: {"timeout_seconds": 120},
+    Function.RECONCILIATION: {"timeout_seconds": 900},
+    Function.REPLAY: {"timeout_seconds": 60},
+}
 
 
 class AlarmThresholds(Settings):
@@ -46,6 +58,8 @@ class AlarmThresholds(Settings):
     error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
     throttles: int = Field(default=0, ge=0, description="of a function")
     dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")
+    queue_age_seconds: int = Field(default=3600, ge=0, description="of the oldest object that waits for the dispatcher")
+    unaccounted: int = Field(default=0, ge=0, description="objects without a verdict that nobody works on")
     denied_requests: int = Field(default=0, ge=0, description="requests that a bucket refused")
 
 
@@ -55,8 +69,11 @@ def _split_at_commas(value: object) -> object:
 
 
 def _complete(functions: object) -> object:
-    """Give the functions that a stage doesn't name their defaults."""
-    return {name: {} for name in Function} | functions if isinstance(functions, dict) else functions
+    """Give every function its defaults for what the stage doesn't say of it."""
+    if not isinstance(functions, dict) or not all(isinstance(given, dict) for given in functions.values()):
+        return functions
+    every = {name: {**DEFAULTS.get(name, {}), **functions.get(name, {})} for name in Function}
+    return functions | every
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
@@ -92,9 +109,25 @@ class StageConfig(Settings):
     functions: Annotated[Mapping[Function, FunctionSettings], BeforeValidator(_complete)] = Field(
         default={}, validate_default=True, description="functions that aren't named get the defaults"
     )
-    workflow_timeout_seconds: int = Field(default=7200, ge=60, le=86400)
+    dispatcher_concurrency: int = Field(
+        default=10, ge=2, le=1000, description="dispatchers at once: how fast a burst becomes executions"
+    )
+    workflow_type: Literal["STANDARD", "EXPRESS"] = "STANDARD"
+    workflow_timeout_seconds: int = Field(default=7200, ge=60, le=86400, description="of a STANDARD execution")
+    stuck_after_seconds: int = Field(
+        default=10800, description="without a verdict, after which reconciliation starts an object once more"
+    )
+    reconciliation_minutes: int = Field(default=60, ge=2, description="between two reconciliations")
+    study_quiet_seconds: int = Field(
+        default=600, ge=10, description="without a new object of a study, after which it is announced as complete"
+    )
+    replay_concurrency: int = Field(default=20, ge=1, le=10000, description="objects that a replay looks at at once")
+    replay_tolerated_failure_percent: int = Field(
+        default=5, ge=0, le=100, description="of a replay's objects, above which the replay stops"
+    )
     alarms: AlarmThresholds = AlarmThresholds()
-    alert_emails: EmailAddresses = ()
+    alert_emails: EmailAddresses = Field(default=(), description="get alarms and failed executions")
+    delivery_emails: EmailAddresses = Field(default=(), description="get a message for each complete study")
 
     @property
     def name(self) -> str:
@@ -107,22 +140,10 @@ class StageConfig(Settings):
         return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if self.retain_data else RemovalPolicy.DESTROY
 
     @property
-    def key_patterns(self) -> list[dict[str, Any]]:
-        """EventBridge patterns, one of which the key of an object must match; none accepts every key.
-
-        Only `suffix` ignores case, and patterns for one field are alternatives. A prefix *and* a suffix therefore
-        become wildcards, one for each spelling of the suffix.
-        """
-        if not self.accepted_prefixes:
-            return [{"suffix": {"equals-ignore-case": suffix}} for suffix in self.accepted_suffixes]
-        if not self.accepted_suffixes:
-            return [{"prefix": prefix} for prefix in self.accepted_prefixes]
-        return [
-            {"wildcard": f"{_escaped(prefix)}*{_escaped(spelling)}"}
-            for prefix in self.accepted_prefixes
-            for suffix in self.accepted_suffixes
-            for spelling in _spellings(suffix)
-        ]
+    def execution_timeout_seconds(self) -> int:
+        """How long one execution may take."""
+        longest = EXPRESS_TIMEOUT_SECONDS if self.workflow_type == "EXPRESS" else self.workflow_timeout_seconds
+        return min(self.workflow_timeout_seconds, longest)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -130,31 +151,14 @@ class StageConfig(Settings):
             raise ValueError("needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`")
         if self.glacier_after_days < self.infrequent_access_after_days + 30:
             raise ValueError("glacier_after_days must be at least 30 days after infrequent_access_after_days")
-        patience = STEP_ATTEMPTS * sum(settings.timeout_seconds for settings in self.functions.values())
+        patience = STEP_ATTEMPTS * sum(self.functions[step].timeout_seconds for step in STEPS)
         if self.workflow_timeout_seconds <= patience:
             raise ValueError(f"workflow_timeout_seconds must exceed the {patience} s that the steps may take")
-        spellings = len(self.accepted_prefixes) * sum(2 ** _letters(suffix) for suffix in self.accepted_suffixes)
-        if spellings > MAX_KEY_PATTERNS:
-            raise ValueError(f"accepted_prefixes with accepted_suffixes make over {MAX_KEY_PATTERNS} event patterns")
+        if self.stuck_after_seconds <= self.execution_timeout_seconds:
+            raise ValueError(
+                f"stuck_after_seconds must exceed the {self.execution_timeout_seconds} s that an execution may take"
+            )
         return self
-
-
-def _letters(text: str) -> int:
-    return sum(character.lower() != character.upper() for character in text)
-
-
-def _spellings(suffix: str) -> list[str]:
-    """Every mixture of lower and upper case of a suffix."""
-    spellings = [""]
-    for character in suffix:
-        cases = dict.fromkeys((character.lower(), character.upper()))
-        spellings = [spelling + case for spelling in spellings for case in cases]
-    return spellings
-
-
-def _escaped(text: str) -> str:
-    """Make a text a literal part of an EventBridge wildcard."""
-    return text.replace("\\", "\\\\").replace("*", "\\*")
 
 
 def _local() -> dict[str, Any]:
@@ -167,6 +171,7 @@ def _local() -> dict[str, Any]:
         "runs_on_this_machine": True,
         "retain_data": False,
         "log_retention": RetentionDays.ONE_DAY,
+        "study_quiet_seconds": 60,
         "functions": dict.fromkeys(Function, machine),
     }
 

@@ -1,0 +1,93 @@
+"""ReplayWorkflow: runs raw objects again, all of them or those that a filter selects."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
+from constructs import Construct
+
+from imaging_pipeline.processing_workflow import TASK_MARGIN_SECONDS, retry_patiently
+from imaging_pipeline.stages import StageConfig
+from runtime.contract import Function, ReplayState
+
+RESULTS_PREFIX = "replays/"
+TIMEOUT = Duration.days(30)
+
+
+class ReplayWorkflow(Construct):
+    """One execution lists the raw bucket below a prefix, and asks the replay function about each key.
+
+    Attributes
+    ----------
+    state_machine
+        Takes a `ReplayInput`.
+    log_group
+        What the executions did, without their data.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        function: lambda_.Function,
+        raw_bucket: s3.Bucket,
+        operations_bucket: s3.Bucket,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/vendedlogs/states/{config.name}-replay",
+            retention=config.log_retention,
+            removal_policy=config.removal_policy,
+        )
+        each = sfn.DistributedMap(
+            self,
+            ReplayState.REPLAY_OBJECTS,
+            item_reader=sfn.S3ObjectsItemReader(bucket=raw_bucket, prefix=sfn.JsonPath.string_at("$.prefix")),
+            item_selector={
+                "bucket": raw_bucket.bucket_name,
+                "key": sfn.JsonPath.string_at("$$.Map.Item.Value.Key"),
+                "filter": sfn.JsonPath.object_at("$.filter"),
+            },
+            max_concurrency=config.replay_concurrency,
+            tolerated_failure_percentage=config.replay_tolerated_failure_percent,
+            map_execution_type=sfn.StateMachineType.EXPRESS,
+            result_path=sfn.JsonPath.DISCARD,
+            # The emulator knows no ResultWriter.
+            result_writer_v2=None if config.runs_on_this_machine else _results(operations_bucket),
+        )
+        each.item_processor(self._replay_object(function))
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            state_machine_name=f"{config.name}-replay",
+            definition_body=sfn.DefinitionBody.from_chainable(each.next(sfn.Succeed(self, ReplayState.REPLAYED))),
+            timeout=TIMEOUT,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
+        )
+
+    def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
+        timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS
+        task = tasks.LambdaInvoke(
+            self,
+            ReplayState.REPLAY_OBJECT,
+            lambda_function=function,
+            payload_response_only=True,
+            retry_on_service_exceptions=False,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
+        )
+        retry_patiently(task)
+        return task
+
+
+def _results(bucket: s3.Bucket) -> sfn.ResultWriterV2:
+    return sfn.ResultWriterV2(bucket=bucket, prefix=RESULTS_PREFIX)

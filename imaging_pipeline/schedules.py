@@ -1,0 +1,53 @@
+"""Schedules: the checks that nothing but time starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from imaging_pipeline.stages import StageConfig
+from runtime.contract import Function
+
+
+class Schedules(Construct):
+    """One rule for each scheduled function, named as the function is.
+
+    The event that arrives, and that waits among the dead letters, names its rule and thereby the function.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        functions: Mapping[Function, lambda_.Function],
+        dead_letters: sqs.Queue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        for name, period, meaning in (
+            (Function.RECONCILIATION, config.reconciliation_minutes, "Compares raw objects, ledger and results"),
+            (Function.COMPLETENESS, 1, "Announces studies that are complete"),
+        ):
+            events.Rule(
+                self,
+                name.capitalize(),
+                rule_name=f"{config.name}-{name}",
+                description=meaning,
+                schedule=events.Schedule.rate(Duration.minutes(period)),
+                targets=[
+                    targets.LambdaFunction(
+                        functions[name],
+                        dead_letter_queue=dead_letters,
+                        # The next tick does the same work.
+                        max_event_age=Duration.minutes(period),
+                        retry_attempts=2,
+                    )
+                ],
+            )

@@ -1,0 +1,153 @@
+"""The states that tell the world of a verdict: the ledger, the stage's event bus, the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from imaging_pipeline.ledger import Ledger
+from imaging_pipeline.stages import StageConfig
+from runtime.contract import (
+    LEDGER_CONDITION,
+    LEDGER_VERDICTS,
+    METRIC_NAMESPACE,
+    PROJECT,
+    STAGE_DIMENSION,
+    LedgerAttribute,
+    LedgerStatus,
+    Metric,
+    State,
+    expression_names,
+)
+
+SERVICE_TIMEOUT_SECONDS = 30
+
+# The dispatcher named the execution: the object's id, and from the second attempt on `-<attempt>`.
+OBJECT_ID = "States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)"
+ATTEMPT = "$$.Execution.Input.attempt"
+LATE_OR_TWICE = "DynamoDB.ConditionalCheckFailedException"
+
+
+class VerdictStates:
+    """Makes the states. None of them is a CDK task, whose grants would be wider than what they do.
+
+    Parameters
+    ----------
+    scope
+        Owner of the states.
+    config
+        The stage.
+    ledger
+        Where verdicts are recorded.
+    bus
+        Where they are announced.
+    """
+
+    def __init__(self, scope: Construct, *, config: StageConfig, ledger: Ledger, bus: events.EventBus) -> None:
+        self._scope = scope
+        self._stage = config.stage
+        self._ledger = ledger
+        self._bus = bus
+
+    def record(
+        self, state: State, status: LedgerStatus, facts: Mapping[LedgerAttribute, str], *, then: sfn.IChainable
+    ) -> sfn.IChainable:
+        """Record a verdict, unless the ledger knows a later one: then this one is late, or comes twice.
+
+        There is no way on without the record: where it can't be made for half an hour, the execution fails here, and
+        goes on from here when it is redriven.
+        """
+        values: dict[str, Any] = {
+            f":{LedgerAttribute.STATUS}": {"S": status.value},
+            f":{LedgerAttribute.RANK}": {"N": str(status.rank)},
+            f":{LedgerAttribute.ATTEMPT}": {"N.$": f"States.Format('{{}}', {ATTEMPT})"},
+            f":{LedgerAttribute.UPDATED_AT}": {"S.$": "$$.State.EnteredTime"},
+        }
+        values |= {f":{attribute}": {"S.$": path} for attribute, path in facts.items()}
+        update = LEDGER_VERDICTS[status]
+        task = self._task(
+            state,
+            "dynamodb:updateItem",
+            {
+                "TableName": self._ledger.table.table_name,
+                "Key": {LedgerAttribute.OBJECT_ID: {"S.$": OBJECT_ID}},
+                "UpdateExpression": update,
+                "ConditionExpression": LEDGER_CONDITION,
+                "ExpressionAttributeNames": expression_names(update, LEDGER_CONDITION),
+                "ExpressionAttributeValues": values,
+            },
+        )
+        task.add_retry(errors=[LATE_OR_TWICE], max_attempts=0)
+        _retry_patiently(task)
+        task.add_catch(then.start_state, errors=[LATE_OR_TWICE], result_path=sfn.JsonPath.DISCARD)
+        return task.next(then)
+
+    def announce(self, state: State, detail_type: str, detail: Mapping[str, Any], *, then: sfn.IChainable) -> sfn.Chain:
+        """Put an event on the stage's bus; as with a record, there is no way on without it."""
+        entry = {
+            "EventBusName": self._bus.event_bus_name,
+            "Source": PROJECT,
+            "DetailType": detail_type,
+            "Detail": dict(detail),
+        }
+        task = self._task(state, "events:putEvents", {"Entries": [entry]})
+        _retry_patiently(task)
+        return task.next(then)
+
+    def count(self, state: State, metric: Metric, *, then: sfn.IChainable) -> sfn.Chain:
+        """Count one execution. A count that can't be published never changes the verdict."""
+        datum = {
+            "MetricName": metric,
+            "Dimensions": [{"Name": STAGE_DIMENSION, "Value": self._stage}],
+            "Unit": "Count",
+            "Value": 1,
+        }
+        task = self._task(
+            state, "aws-sdk:cloudwatch:putMetricData", {"Namespace": METRIC_NAMESPACE, "MetricData": [datum]}
+        )
+        task.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
+        task.add_catch(then.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
+        return task.next(then)
+
+    def grant(self, state_machine: sfn.StateMachine) -> None:
+        """Allow a state machine what these states do."""
+        self._ledger.allow(state_machine, "UpdateItem")
+        self._bus.grant_put_events_to(state_machine)
+        state_machine.add_to_role_policy(publishing_metrics())
+
+    def _task(self, state: State, action: str, parameters: Mapping[str, Any]) -> sfn.CustomState:
+        definition = {
+            "Type": "Task",
+            "Resource": f"arn:{Aws.PARTITION}:states:::{action}",
+            "Parameters": dict(parameters),
+            "ResultPath": sfn.JsonPath.DISCARD,
+            "TimeoutSeconds": SERVICE_TIMEOUT_SECONDS,
+        }
+        return sfn.CustomState(self._scope, state, state_json=definition)
+
+
+def publishing_metrics() -> iam.PolicyStatement:
+    """Return the right to publish metrics of the pipeline's namespace."""
+    return iam.PolicyStatement(
+        actions=["cloudwatch:PutMetricData"],
+        resources=["*"],  # the action knows no resources; the namespace bounds it
+        conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
+    )
+
+
+def _retry_patiently(task: sfn.CustomState) -> None:
+    """Whatever keeps a service away, wait for it for about half an hour."""
+    task.add_retry(
+        errors=[sfn.Errors.ALL],
+        interval=Duration.seconds(1),
+        backoff_rate=2,
+        max_attempts=40,
+        max_delay=Duration.seconds(60),
+        jitter_strategy=sfn.JitterType.FULL,
+    )
