@@ -20,6 +20,7 @@ from constructs import Construct
 from imaging_pipeline.announcements import Announcements, notification_topic
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
+from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
 
@@ -47,16 +48,15 @@ class Monitoring(Construct):
         *,
         config: StageConfig,
         buckets: DicomBuckets,
-        functions: Mapping[Function, lambda_.Function],
+        functions: PipelineFunctions,
         state_machine: sfn.StateMachine,
         intake: Intake,
         announcements: Announcements,
-        schedule_dead_letters: sqs.Queue,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._buckets = {"Raw": buckets.raw, "Processed": buckets.processed}
-        self._functions = functions
+        self._functions = functions.functions
         self._state_machine = state_machine
         self._intake = intake
         self.topic = self._topic(announcements.dead_letters)
@@ -67,7 +67,7 @@ class Monitoring(Construct):
         self._alarm_on_dead_letters(
             {
                 "Intake": intake.dead_letters,
-                "Schedule": schedule_dead_letters,
+                "Schedule": functions.schedule_dead_letters,
                 "Notification": announcements.dead_letters,
             }
         )
@@ -98,7 +98,7 @@ class Monitoring(Construct):
         return topic
 
     def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
-        """Name each execution that failed; never its input, which holds the key. EXPRESS executions tell alarms only."""
+        """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell the alarms only."""
         detail = {
             "stateMachineArn": [self._state_machine.state_machine_arn],
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],
@@ -194,7 +194,7 @@ class Monitoring(Construct):
             "Unaccounted",
             self._count(Metric.UNACCOUNTED, PERIOD, statistic="Maximum"),
             above=self._config.alarms.unaccounted,
-            meaning="Reconciliation found objects without a verdict, and started them. See that it finds none next time.",
+            meaning="Reconciliation found objects without a verdict, and started them. It should find none next time.",
         )
 
     def _alarm_on_dead_letters(self, queues: Mapping[str, sqs.Queue]) -> None:

@@ -157,9 +157,7 @@ class PipelineFunctions(Construct):
             role=role,
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(settings.timeout_seconds),
-            environment={
-                key: _text(value) for key, value in variables.model_dump(mode="json", round_trip=True).items()
-            },
+            environment=_texts(variables),
             log_group=self.log_groups[name],
             reserved_concurrent_executions=settings.reserved_concurrency,
             dead_letter_queue=self.schedule_dead_letters if name in SCHEDULED else None,
@@ -271,5 +269,7 @@ def _architecture(settings: FunctionSettings) -> lambda_.Architecture:
     return lambda_.Architecture.ARM_64 if settings.architecture == "arm64" else lambda_.Architecture.X86_64
 
 
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _texts(variables: FunctionVariables) -> dict[str, str]:
+    """Variables as the texts that the model reads them from."""
+    values = variables.model_dump(mode="json", round_trip=True).items()
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values}

@@ -77,11 +77,10 @@ class ImagingPipelineStack(Stack):
             "Monitoring",
             config=config,
             buckets=buckets,
-            functions=functions.functions,
+            functions=functions,
             state_machine=workflow.state_machine,
             intake=intake,
             announcements=announcements,
-            schedule_dead_letters=functions.schedule_dead_letters,
         )
         self._publish(
             {
