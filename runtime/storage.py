@@ -99,6 +99,17 @@ def _missing_object_is_rejected() -> Iterator[None]:
         raise
 
 
+def exists(client: S3Client, bucket: str, key: str) -> bool:
+    """Tell whether a bucket holds an object now. Needs the right to list it, or S3 refuses instead of denying."""
+    try:
+        client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            return False
+        raise
+    return True
+
+
 class S3Object:
     """One version of an object as a `ByteSource`, counting what it fetches."""
 

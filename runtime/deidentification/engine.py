@@ -81,8 +81,15 @@ class Deidentifier:
         self._ruleset = Ruleset(profile)
         self._profile_hash = profile.content_hash(self._ruleset.digest)
 
-    def deidentify(self, header: Header) -> Deidentified:
+    def deidentify(self, header: Header, *, release_risks: bool = False) -> Deidentified:
         """De-identify one object (DICOM PS3.15 E.1.1).
+
+        Parameters
+        ----------
+        header
+            Of the object.
+        release_risks
+            A person decided that the object's risks don't keep it in quarantine; everything else still may.
 
         Raises
         ------
@@ -94,7 +101,7 @@ class Deidentifier:
         for tag, code in _REQUIRED_UIDS.items():
             if not header.text(tag):
                 raise DicomError(code, attribute=attribute_text(tag))
-        risks = self._released_risks(header)
+        risks = list(assess_risks(header)) if release_risks else self._released_risks(header)
         bulk_data = locate_bulk_data(header)
         attributes, rewritten = self._rewrite(header)
         data_set = header.data_set

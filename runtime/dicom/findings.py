@@ -85,6 +85,10 @@ _RISKS: Final = {
     "RESIDUAL_IDENTIFIER": "An identifier of the source is left in the result, which was not released.",
 }
 
+_CONFLICTS: Final = {
+    "CONFLICTING_INSTANCE": "An object of other content came first with this SOP Instance UID; correct the source.",
+}
+
 _BROKEN_VALUES: Final = {
     "INVALID_UID": "A UID has components without leading zeros, at most 64 characters in all; correct the source.",
     "INVALID_DATE": "A date is written YYYYMMDD and exists in the calendar; correct the source.",
@@ -129,7 +133,7 @@ _REPORTING: Final = {
 }
 
 FINDINGS: Final[Mapping[str, FindingRule]] = MappingProxyType(
-    _errors(_UNREADABLE | _UNIDENTIFIED | _CONTRADICTORY_PIXELS | _RISKS)
+    _errors(_UNREADABLE | _UNIDENTIFIED | _CONTRADICTORY_PIXELS | _RISKS | _CONFLICTS)
     | _warnings(_BROKEN_VALUES | _INCOMPLETE | _ODD_PIXELS | _REPORTING)
 )
 """Every code, with its severity and message. This table alone decides what quarantines an object."""

@@ -10,33 +10,46 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
 from runtime import storage
-from runtime.contract import DeidentificationBody, DeidentificationVariables, StepInput, StepResponse
+from runtime.claims import InstanceClaim
+from runtime.contract import (
+    DeidentificationBody,
+    DeidentificationVariables,
+    ExecutionInput,
+    Outcome,
+    PixelIdentity,
+    StepResponse,
+)
 from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import read_header
+from runtime.ledger import Ledger, dynamodb_client
 from runtime.observability import logger, metrics, step
 
 variables = DeidentificationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
+ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
+
+SOP_INSTANCE_UID = 0x00080018
 
 
 @cache
-def deidentifier() -> Deidentifier:
-    """Return the engine with the stage's profile and key, made once per execution environment."""
+def deidentifier(profile: str) -> Deidentifier:
+    """Return the engine with a profile and the stage's key, made once per execution environment."""
     key = storage.read_secret(variables.PSEUDONYM_SECRET_ARN)
-    return Deidentifier(load_profile(variables.PROFILE), Pseudonyms.from_hex(key))
+    return Deidentifier(load_profile(profile), Pseudonyms.from_hex(key))
 
 
 @step
 def handler(event: dict[str, Any]) -> StepResponse:
     """Answer with the result's key and what was done, or reject the object."""
-    source = storage.S3Object(s3, parse(event=event, model=StepInput).object)
+    execution = parse(event=event, model=ExecutionInput)
+    source = storage.S3Object(s3, execution.object)
     logger.append_keys(object_id=source.coordinates.object_id)
     try:
-        body = deidentify(source)
+        body = deidentify(execution, source)
     except RejectedError as rejection:
         findings = rejection.findings
     except DicomError as error:
@@ -50,22 +63,33 @@ def handler(event: dict[str, Any]) -> StepResponse:
     return StepResponse.rejected(source.coordinates, findings)
 
 
-def deidentify(source: storage.S3Object) -> DeidentificationBody:
-    """De-identify one object version and write the result."""
-    deidentified = deidentifier().deidentify(read_header(source))
+def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
+    """De-identify one object version and write the result, unless its instance was delivered already."""
+    header = read_header(source)
+    engine = deidentifier(execution.profile or variables.PROFILE)
+    deidentified = engine.deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
-    identity = storage.write_result(s3, source, result)
+    identities: list[PixelIdentity] = []
+    duplicate = InstanceClaim(
+        ledger,
+        source,
+        header.text(SOP_INSTANCE_UID) or "",
+        another=lambda coordinates: storage.S3Object(s3, coordinates),
+        is_there=lambda key: storage.exists(s3, variables.PROCESSED_BUCKET, key),
+    ).deliver(result.key, lambda: identities.append(storage.write_result(s3, source, result)))
     report = deidentified.report
     return DeidentificationBody(
-        output_key=deidentified.output_key,
+        outcome=Outcome.DUPLICATE if duplicate else Outcome.DELIVERED,
+        duplicate_of=duplicate.holder if duplicate else None,
+        output_key=duplicate.output_key if duplicate else result.key,
         output_size=result.size,
         profile=report.profile,
         profile_hash=report.profile_hash,
         key_id=report.key_id,
         action_counts={action.name: count for action, count in report.action_counts.items()},
         risks=list(report.risks),
-        pixel_identity=identity,
+        pixel_identity=identities[0] if identities else None,
         bytes_read=source.bytes_read,
-        bytes_written=len(deidentified.content),
+        bytes_written=len(result.header) if identities else 0,
     )

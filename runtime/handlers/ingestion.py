@@ -1,4 +1,4 @@
-"""IngestionStep: pin the uploaded version, read its header, answer with what doesn't identify anybody."""
+"""IngestionStep: read the header of the pinned version, answer with what doesn't identify anybody."""
 
 from __future__ import annotations
 
@@ -9,47 +9,30 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
 from runtime import storage
-from runtime.contract import (
-    IngestionBody,
-    IngestionVariables,
-    ObjectCoordinates,
-    ObjectCreated,
-    StepResponse,
-)
+from runtime.contract import ExecutionInput, IngestionBody, IngestionVariables, StepResponse
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
-from runtime.dicom.header import read_header
+from runtime.dicom.header import Header, read_header
 from runtime.dicom.metadata import extract_metadata, object_facts
+from runtime.ledger import Ledger, dynamodb_client, hashed
 from runtime.observability import logger, metrics, step
 
-IngestionVariables.model_validate(os.environ)
+STUDY_INSTANCE_UID = 0x0020000D
+
+variables = IngestionVariables.model_validate(os.environ)
 s3 = storage.s3_client()
+ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
 
 
 @step
 def handler(event: dict[str, Any]) -> StepResponse:
-    """Answer an event "Object Created" with the object's coordinates and facts, or reject the object."""
-    created = parse(event=event, model=ObjectCreated)
-    try:
-        coordinates = storage.locate(s3, created)
-    except DicomError as error:
-        gone = ObjectCoordinates(
-            bucket=created.bucket.name,
-            key=created.object.key,
-            version_id=created.object.version_id or "null",
-            size=0,
-            etag=created.object.etag or "",
-        )
-        return StepResponse.rejected(gone, [from_error(error)])
-    return ingest(storage.S3Object(s3, coordinates))
-
-
-def ingest(source: storage.S3Object) -> StepResponse:
-    """Read one pinned version."""
+    """Answer with the object's study and facts, or reject the object."""
+    source = storage.S3Object(s3, parse(event=event, model=ExecutionInput).object)
     coordinates = source.coordinates
     logger.append_keys(object_id=coordinates.object_id)
     try:
         header = read_header(source)
+        study_id = record_study(coordinates.object_id, header)
         extract_metadata(header)
     except DicomError as error:
         logger.info("rejected", extra={"reasons": [error.code], "bytes_read": source.bytes_read})
@@ -58,5 +41,15 @@ def ingest(source: storage.S3Object) -> StepResponse:
     metrics.add_metric(name="BytesRead", unit=MetricUnit.Bytes, value=source.bytes_read)
     logger.info("ingested", extra={"facts": facts.model_dump(mode="json")})
     return StepResponse.accepted(
-        IngestionBody(object=coordinates, object_id=coordinates.object_id, facts=facts),
+        IngestionBody(object=coordinates, object_id=coordinates.object_id, study_id=study_id, facts=facts),
     )
+
+
+def record_study(object_id: str, header: Header) -> str | None:
+    """Tell the ledger to which study an object belongs, if it says so; what is quarantined later counts with it."""
+    uid = header.text(STUDY_INSTANCE_UID)
+    if uid is None:
+        return None
+    study_id = hashed(uid)
+    ledger.identify(object_id, study_id)
+    return study_id

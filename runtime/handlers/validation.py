@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
 from runtime import storage
-from runtime.contract import Finding, Severity, StepInput, StepResponse, ValidationBody, ValidationVariables
+from runtime.contract import ExecutionInput, Finding, Severity, StepResponse, ValidationBody, ValidationVariables
 from runtime.dicom.compliance import check_compliance
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import as_errors, from_error
@@ -23,7 +23,7 @@ s3 = storage.s3_client()
 @step
 def handler(event: dict[str, Any]) -> StepResponse:
     """Answer with the findings of a compliance check; reject the object if one of them is an error."""
-    source = storage.S3Object(s3, parse(event=event, model=StepInput).object)
+    source = storage.S3Object(s3, parse(event=event, model=ExecutionInput).object)
     logger.append_keys(object_id=source.coordinates.object_id)
     findings = find(source)
     if variables.STRICT:

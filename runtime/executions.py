@@ -1,0 +1,46 @@
+"""Executions of the processing workflow. Talks to Step Functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from runtime.contract import ExecutionInput
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.client import SFNClient
+
+
+def stepfunctions_client() -> SFNClient:
+    """Return a Step Functions client."""
+    retries = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+    return boto3.client("stepfunctions", config=retries)
+
+
+class Executions:
+    """Starts executions of one state machine.
+
+    Parameters
+    ----------
+    client
+        See `stepfunctions_client`.
+    state_machine_arn
+        Of the processing workflow.
+    """
+
+    def __init__(self, client: SFNClient, state_machine_arn: str) -> None:
+        self._client = client
+        self._state_machine_arn = state_machine_arn
+
+    def start(self, execution: ExecutionInput) -> str:
+        """Start an execution under its own name and return its ARN; that of the one before where there was one."""
+        name = execution.execution_name
+        try:
+            answer = self._client.start_execution(
+                stateMachineArn=self._state_machine_arn, name=name, input=execution.model_dump_json()
+            )
+        except self._client.exceptions.ExecutionAlreadyExists:
+            return f"{self._state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+        return answer["executionArn"]

@@ -1,0 +1,100 @@
+"""Dispatcher: start an execution, once, for each accepted object that the intake queue tells of."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from runtime import storage
+from runtime.contract import (
+    DispatcherVariables,
+    ExecutionInput,
+    IntakeMessage,
+    Metric,
+    ObjectCoordinates,
+    ObjectCreated,
+)
+from runtime.counts import cloudwatch_client, put_count
+from runtime.dicom.errors import DicomError
+from runtime.executions import Executions, stepfunctions_client
+from runtime.intake import accepts, start_attempt
+from runtime.ledger import Ledger, dynamodb_client
+from runtime.observability import StepFailedError, describe, logger, tracer
+from runtime.patience import patiently
+
+variables = DispatcherVariables.model_validate(os.environ)
+s3 = storage.s3_client()
+cloudwatch = cloudwatch_client()
+ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE)
+executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
+
+
+@logger.inject_lambda_context(log_event=False, clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False, capture_error=False)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Dispatch a batch of messages; answer with those that have to come again."""
+    counts: Counter[Metric] = Counter()
+
+    def take(record: SQSRecord) -> None:
+        """Dispatch one message; an error's text, which may quote the key, goes no further."""
+        try:
+            verdict = patiently(
+                lambda: dispatch(IntakeMessage.model_validate_json(record.body).detail),
+                lambda: context.get_remaining_time_in_millis() / 1000,
+            )
+        except Exception as error:  # noqa: BLE001 - every exception has to be replaced
+            failure = describe(error)
+        else:
+            counts.update([verdict] if verdict else [])
+            return
+        logger.error("not dispatched", extra={"failure": failure, "message_id": record.message_id})
+        raise StepFailedError(failure)
+
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    answer = process_partial_response(event=event, record_handler=take, processor=processor, context=context)
+    publish(counts)
+    return dict(answer)
+
+
+def dispatch(created: ObjectCreated) -> Metric | None:
+    """Start the execution of an object if none was; return the count to which an object belongs that gets none."""
+    if not accepts(created.object.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
+        return Metric.IGNORED
+    try:
+        coordinates = storage.locate(s3, created)
+    except DicomError as error:
+        return quarantine_unread(created, error.code)
+    started = start_attempt(ledger, executions, ExecutionInput(object=coordinates))
+    logger.info("dispatched", extra={"object_id": coordinates.object_id, "started": started})
+    return None
+
+
+def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
+    """Record that a version was deleted before anything read it: there is nothing left to process or to tag.
+
+    If the version has a row, its execution will say what became of it.
+    """
+    gone = ObjectCoordinates(
+        bucket=created.bucket.name,
+        key=created.object.key,
+        version_id=created.object.version_id or "null",
+        size=created.object.size,
+        etag=created.object.etag or "",
+    )
+    was_news = ledger.reject_unread(gone, code)
+    logger.info("not dispatched", extra={"object_id": gone.object_id, "reasons": [code], "known": not was_news})
+    return Metric.QUARANTINE if was_news else None
+
+
+def publish(counts: Counter[Metric]) -> None:
+    """Put the counts. The objects are accounted for either way, so a count that is refused is only logged."""
+    for metric, count in counts.items():
+        try:
+            put_count(cloudwatch, variables.STAGE, metric, count)
+        except Exception as error:  # noqa: BLE001 - see above
+            logger.warning("count not published", extra={"metric": metric, "count": count, "failure": describe(error)})

@@ -1,0 +1,39 @@
+"""Intake: which objects the pipeline takes, and the start of an attempt that happens once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.contract import ExecutionInput, LedgerStatus
+from runtime.executions import Executions
+from runtime.ledger import Ledger
+
+
+def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
+    """Tell whether an object is the pipeline's by its key.
+
+    Parameters
+    ----------
+    key
+        Of the object.
+    prefixes
+        One of which the key must begin with; none: any.
+    suffixes
+        One of which it must end with, in upper or lower case; none: any.
+    """
+    return (not prefixes or key.startswith(tuple(prefixes))) and (
+        not suffixes or key.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
+    )
+
+
+def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionInput) -> bool:
+    """Start an attempt unless that was done; tell whether it was not.
+
+    May be repeated from any point where it was interrupted: the row is opened before the execution is started, and
+    marked after. What is started is what the row says, in case that two callers open the same attempt differently.
+    """
+    row = ledger.receive(execution)
+    if row.attempt != execution.attempt or row.status is not LedgerStatus.RECEIVED:
+        return False
+    ledger.run(execution, executions.start(row.current_attempt))
+    return True

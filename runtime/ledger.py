@@ -1,0 +1,376 @@
+"""The ledger: one row for each object version, and who delivers each SOP instance. Talks to DynamoDB.
+
+Every write is conditional, so that one which is late or comes twice changes nothing. The state machine writes the
+verdicts itself, by the expressions of `runtime.contract`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.contract import (
+    LEDGER_CONDITION,
+    LEDGER_VERDICTS,
+    ExecutionInput,
+    Frozen,
+    LedgerAttribute,
+    LedgerIndex,
+    LedgerStatus,
+    ObjectCoordinates,
+    Release,
+    expression_names,
+    ledger_update,
+)
+from runtime.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+PATIENT_ATTEMPTS: Final = 14
+"""Attempts of a request that wait out a ledger that is away for about a minute."""
+
+_OBJECT: Final = (
+    LedgerAttribute.BUCKET,
+    LedgerAttribute.KEY,
+    LedgerAttribute.VERSION_ID,
+    LedgerAttribute.SIZE,
+    LedgerAttribute.ETAG,
+    LedgerAttribute.REQUESTED_PROFILE,
+)
+_SINCE: Final = "SET #received_at = if_not_exists(#received_at, :updated_at), "
+_RECEIVED: Final = ledger_update(*_OBJECT).replace("SET ", _SINCE, 1)
+_REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.REASON_CODES).replace("SET ", _SINCE, 1)
+_RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
+_IDENTIFIED: Final = "SET #study_id = :study_id"
+_RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
+_UNKNOWN: Final = "attribute_not_exists(#object_id)"
+_KNOWN: Final = "attribute_exists(#object_id)"
+_CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
+_REVISION: Final = ("revision", "digest", "claimed_at", "published_at")
+_REVISED: Final = f"SET {', '.join(f'#{name} = :{name}' for name in _REVISION)}"
+_COUNTED: Final = " ADD #revision :one"
+
+
+def dynamodb_client(*, attempts: int = PATIENT_ATTEMPTS) -> DynamoDBClient:
+    """Return a DynamoDB client that waits out throttling and transient errors.
+
+    Parameters
+    ----------
+    attempts
+        How often a request is made before its error is raised.
+    """
+    retries: Any = {"mode": "standard", "total_max_attempts": attempts}
+    return boto3.client("dynamodb", config=Config(retries=retries, connect_timeout=3, read_timeout=5))
+
+
+def hashed(uid: str) -> str:
+    """Return 128 bits of SHA-256 over a UID, in hexadecimal."""
+    return hashlib.sha256(uid.encode()).hexdigest()[:32]
+
+
+class RecordedRelease(Release):
+    """A release and when it was decided."""
+
+    at: str = Field(description="ISO 8601, UTC")
+
+
+class Row(BaseModel):
+    """What the ledger knows of one object version. Holds the key, so it belongs to the PHI zone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    object_id: str
+    bucket: str
+    key: str
+    version_id: str
+    size: int
+    etag: str
+    status: LedgerStatus
+    attempt: int
+    received_at: str
+    updated_at: str
+    study_id: str | None = None
+    execution: str | None = Field(default=None, description="ARN")
+    requested_profile: str | None = Field(
+        default=None, description="that the attempt was to use instead of the stage's"
+    )
+    releases: tuple[RecordedRelease, ...] = ()
+    output_key: str | None = None
+    profile: str | None = None
+    profile_hash: str | None = None
+    key_id: str | None = None
+    reason_codes: str | None = Field(default=None, description="joined by a space")
+    error: str | None = None
+    duplicate_of: str | None = Field(default=None, description="object id")
+
+    @property
+    def coordinates(self) -> ObjectCoordinates:
+        """Where the object is."""
+        return ObjectCoordinates(
+            bucket=self.bucket, key=self.key, version_id=self.version_id, size=self.size, etag=self.etag
+        )
+
+    @property
+    def release(self) -> Release | None:
+        """The release that stands: a person's decision holds for every later attempt."""
+        return Release(**self.releases[-1].model_dump(exclude={"at"})) if self.releases else None
+
+    @property
+    def current_attempt(self) -> ExecutionInput:
+        """What starts the row's attempt, again if it was never started."""
+        return ExecutionInput(
+            object=self.coordinates, attempt=self.attempt, profile=self.requested_profile, release=self.release
+        )
+
+    def next_attempt(self, *, profile: str | None = None) -> ExecutionInput:
+        """Return what starts the next attempt: with another profile, or with the one of the attempt before."""
+        changes = {"attempt": self.attempt + 1, "profile": profile or self.requested_profile}
+        return self.current_attempt.model_copy(update=changes)
+
+
+class Claim(Frozen):
+    """Which object version delivers a SOP instance.
+
+    Once `output_key` is there the instance is delivered, and only the same bytes may write it again.
+    """
+
+    holder: str = Field(description="object id")
+    fingerprint: Fingerprint
+    revision: int = Field(description="grows with every change, so that a decision on an older one is refused")
+    output_key: str | None = None
+
+
+class StudyRevision(Frozen):
+    """What of a study was announced last, or is about to be."""
+
+    revision: int = Field(ge=1)
+    digest: str = Field(description="of the study's rows")
+    claimed_at: str = Field(description="ISO 8601, UTC; when its announcement began")
+    published_at: str | None = Field(default=None, description="ISO 8601, UTC; None until consumers were told")
+
+
+class Ledger:
+    """Reads and writes the ledger of a stage.
+
+    Parameters
+    ----------
+    client
+        See `dynamodb_client`.
+    table
+        The table's name.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def row(self, object_id: str) -> Row | None:
+        """Return a row as it is now; None where there is none."""
+        item = self._item(object_id)
+        return None if item is None else Row.model_validate(item)
+
+    def receive(self, execution: ExecutionInput) -> Row:
+        """Open an attempt, and the row with the first; return the row, which tells whether it is still to be started.
+
+        The row of an attempt that was opened before is returned as it is.
+        """
+        coordinates = execution.object
+        facts = coordinates.model_dump() | {"requested_profile": execution.profile}
+        condition = f"{_UNKNOWN} OR {LEDGER_CONDITION}"
+        self._advance(execution, LedgerStatus.RECEIVED, _RECEIVED, facts, condition=condition)
+        row = self.row(coordinates.object_id)
+        if row is None:
+            raise LookupError("a row that was just written is gone")
+        return row
+
+    def run(self, execution: ExecutionInput, execution_arn: str) -> None:
+        """Record that an attempt's execution was started, unless it got further meanwhile."""
+        self._advance(execution, LedgerStatus.RUNNING, _RUNNING, {"execution": execution_arn})
+
+    def reject_unread(self, coordinates: ObjectCoordinates, reason_codes: str) -> bool:
+        """Quarantine an object of which no row is there; tell whether that was so."""
+        facts = coordinates.model_dump() | {"requested_profile": None, "reason_codes": reason_codes}
+        execution = ExecutionInput(object=coordinates)
+        return self._advance(execution, LedgerStatus.QUARANTINED, _REJECTED, facts, condition=_UNKNOWN)
+
+    def record(self, execution: ExecutionInput, verdict: LedgerStatus, **facts: str) -> bool:
+        """Record a verdict as the state machine does; tell whether it was news.
+
+        Parameters
+        ----------
+        execution
+            The attempt that reached it.
+        verdict
+            A status with an expression in `LEDGER_VERDICTS`.
+        facts
+            The attributes that the expression sets.
+        """
+        return self._advance(execution, verdict, LEDGER_VERDICTS[verdict], facts)
+
+    def identify(self, object_id: str, study_id: str) -> None:
+        """Record the study of an object. An object version is of one study for ever, so nothing can be late."""
+        self._update(object_id, _IDENTIFIED, {":study_id": study_id}, condition=_KNOWN)
+
+    def release(self, object_id: str, release: Release) -> None:
+        """Record a person's release. It stands for every later attempt.
+
+        Raises
+        ------
+        LookupError
+            There is no such row.
+        """
+        recorded = RecordedRelease(**release.model_dump(), at=_now()).model_dump()
+        if not self._update(object_id, _RELEASED, {":nothing": [], ":release": [recorded]}, condition=_KNOWN):
+            raise LookupError(object_id)
+
+    def with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Row]:
+        """Yield the rows with a status that changed between two times (ISO 8601, UTC), oldest change first."""
+        return self._query(LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until)
+
+    def of_study(self, study_id: str) -> Iterator[Row]:
+        """Yield the rows of a study, oldest change first."""
+        return self._query(LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID, study_id, " ", "~")
+
+    def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
+        """Claim a SOP instance for an object version if it is free or this version's; return the claim that stands."""
+        name = _claim_name(sop_instance_uid)
+        values = _claim_values(object_id, fingerprint)
+        self._update(name, _CLAIMED + _COUNTED, values, condition=f"{_UNKNOWN} OR #holder = :holder")
+        item = self._item(name)
+        if item is None:
+            raise LookupError("a claim that was just written is gone")
+        return Claim.model_validate({field: item.get(field) for field in Claim.model_fields})
+
+    def change_claim(
+        self,
+        sop_instance_uid: str,
+        seen: Claim,
+        object_id: str,
+        fingerprint: Fingerprint,
+        *,
+        delivered_as: str | None = None,
+    ) -> bool:
+        """Hand a claim to an object version, or confirm its delivery; False where it is no longer as it was seen.
+
+        Parameters
+        ----------
+        sop_instance_uid
+            Of the instance.
+        seen
+            The claim on which the caller decided.
+        object_id
+            Who holds it from now on.
+        fingerprint
+            Of that version.
+        delivered_as
+            The result's key, once it is written.
+        """
+        update, values = _CLAIMED, _claim_values(object_id, fingerprint) | {":seen": seen.revision}
+        if delivered_as is not None:
+            update, values = f"{update}, #output_key = :output_key", values | {":output_key": delivered_as}
+        return self._update(_claim_name(sop_instance_uid), update + _COUNTED, values, condition="#revision = :seen")
+
+    def study(self, study_id: str) -> StudyRevision | None:
+        """Return a study's last revision; None where it has none yet."""
+        item = self._item(f"study#{study_id}")
+        return None if item is None else StudyRevision.model_validate({name: item[name] for name in _REVISION})
+
+    def revise_study(self, study_id: str, seen: StudyRevision | None, revision: StudyRevision) -> bool:
+        """Replace a study's revision, or give it its first; False where it is no longer as it was seen."""
+        values = {f":{name}": value for name, value in revision.model_dump().items()}
+        condition = _UNKNOWN
+        if seen is not None:
+            condition = "#revision = :seen AND #claimed_at = :seen_at"
+            values |= {":seen": seen.revision, ":seen_at": seen.claimed_at}
+        return self._update(f"study#{study_id}", _REVISED, values, condition=condition)
+
+    def checkpoint(self, name: str) -> str:
+        """Return how far a scheduled check got: a time (ISO 8601, UTC); empty before its first run."""
+        item = self._item(f"checkpoint#{name}")
+        return "" if item is None else str(item["reached"])
+
+    def move_checkpoint(self, name: str, reached: str) -> None:
+        """Record how far a scheduled check got. It never goes back."""
+        condition = f"{_UNKNOWN} OR #reached < :reached"
+        self._update(f"checkpoint#{name}", "SET #reached = :reached", {":reached": reached}, condition=condition)
+
+    def _advance(
+        self,
+        execution: ExecutionInput,
+        status: LedgerStatus,
+        update: str,
+        facts: Mapping[str, Any],
+        *,
+        condition: str = LEDGER_CONDITION,
+    ) -> bool:
+        progress = {"status": status.value, "rank": status.rank, "attempt": execution.attempt, "updated_at": _now()}
+        values = {f":{name}": value for name, value in (progress | dict(facts)).items()}
+        return self._update(execution.object.object_id, update, values, condition=condition)
+
+    def _update(self, name: str, update: str, values: Mapping[str, Any], *, condition: str) -> bool:
+        """Change an item under a condition; tell whether it held."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_encoded({LedgerAttribute.OBJECT_ID: name}),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=expression_names(update, condition),
+                ExpressionAttributeValues=_encoded(values),
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def _item(self, name: str) -> dict[str, Any] | None:
+        key = _encoded({LedgerAttribute.OBJECT_ID: name})
+        answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        return _decoded(answer["Item"]) if "Item" in answer else None
+
+    def _query(
+        self, index: LedgerIndex, attribute: LedgerAttribute, value: str, first: str, last: str
+    ) -> Iterator[Row]:
+        condition = f"#{attribute} = :value AND #updated_at BETWEEN :first AND :last"
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            IndexName=index,
+            KeyConditionExpression=condition,
+            ExpressionAttributeNames=expression_names(condition),
+            ExpressionAttributeValues=_encoded({":value": value, ":first": first, ":last": last}),
+        )
+        for page in pages:
+            for item in page["Items"]:
+                yield Row.model_validate(_decoded(item))
+
+
+def _claim_name(sop_instance_uid: str) -> str:
+    return f"instance#{hashed(sop_instance_uid)}"
+
+
+def _claim_values(object_id: str, fingerprint: Fingerprint) -> dict[str, Any]:
+    return {":holder": object_id, ":fingerprint": fingerprint.model_dump(), ":one": 1}
+
+
+def timestamp(moment: datetime) -> str:
+    """Return an aware time in UTC as Step Functions writes it, so that the ledger's times sort as text."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _now() -> str:
+    return timestamp(datetime.now(UTC))
+
+
+def _encoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): TypeSerializer().serialize(value) for name, value in values.items()}
+
+
+def _decoded(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: TypeDeserializer().deserialize(value) for name, value in item.items()}

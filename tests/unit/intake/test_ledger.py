@@ -1,0 +1,181 @@
+import itertools
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from runtime.contract import (
+    LEDGER_CONDITION,
+    LEDGER_VERDICTS,
+    LedgerStatus,
+    ObjectCoordinates,
+    Release,
+    expression_names,
+)
+from runtime.fingerprint import Fingerprint
+from runtime.ledger import Ledger, Row, hashed
+from tests.unit.intake.conftest import TABLE, execution
+
+OBJECT = ObjectCoordinates(bucket="raw", key="DOE^JANE.dcm", version_id="v1", size=7, etag="e1")
+OTHER = OBJECT.model_copy(update={"version_id": "v2"})
+DELIVERED = {"output_key": "p/s/s/i.dcm", "profile": "research", "profile_hash": "ab" * 32, "key_id": "k1"}
+UID = "1.2.3.4"
+ONE = Fingerprint(size=7, etag="e1", checksum="0" * 16)
+
+
+def row(ledger: Ledger, coordinates: ObjectCoordinates = OBJECT) -> Row:
+    found = ledger.row(coordinates.object_id)
+    assert found is not None
+    return found
+
+
+def test_should_open_a_row_with_the_object_that_is_received(ledger: Ledger) -> None:
+    opened = ledger.receive(execution(OBJECT))
+    assert (opened.coordinates, opened.status, opened.attempt) == (OBJECT, LedgerStatus.RECEIVED, 1)
+    assert opened.received_at == opened.updated_at
+    assert opened.current_attempt == execution(OBJECT)
+
+
+def test_should_know_nothing_of_an_object_that_was_not_received(ledger: Ledger) -> None:
+    assert ledger.row(OBJECT.object_id) is None
+    ledger.run(execution(OBJECT), "arn")
+    assert not ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
+    ledger.identify(OBJECT.object_id, hashed("1.2"))
+    assert ledger.row(OBJECT.object_id) is None
+
+
+def test_should_leave_a_row_as_it_is_when_it_is_received_again(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.run(execution(OBJECT), "arn:1")
+    again = ledger.receive(execution(OBJECT))
+    assert (again.status, again.execution) == (LedgerStatus.RUNNING, "arn:1")
+
+
+def test_should_reach_the_same_row_in_whatever_order_changes_arrive(ledger: Ledger) -> None:
+    changes: list[Callable[[], object]] = [
+        lambda: ledger.receive(execution(OBJECT)),
+        lambda: ledger.run(execution(OBJECT), "arn:1"),
+        lambda: ledger.record(execution(OBJECT), LedgerStatus.FAILED, error="States.Timeout"),
+        lambda: ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED),
+    ]
+    for order in itertools.permutations(changes):
+        ledger._client.delete_item(TableName=TABLE, Key={"object_id": {"S": OBJECT.object_id}})
+        ledger.receive(execution(OBJECT))
+        statuses = []
+        for change in [*order, random.choice(order)]:
+            change()
+            statuses.append(row(ledger).status.rank)
+        assert statuses == sorted(statuses)
+        final = row(ledger)
+        assert (final.status, final.output_key, final.error) == (LedgerStatus.DELIVERED, "p/s/s/i.dcm", None)
+
+
+def test_should_keep_the_first_of_two_verdicts_of_one_attempt(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    assert ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
+    assert not ledger.record(execution(OBJECT), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    assert not ledger.record(execution(OBJECT), LedgerStatus.FAILED, error="States.Timeout")
+    assert (row(ledger).status, row(ledger).reason_codes) == (LedgerStatus.DELIVERED, None)
+
+
+def test_should_let_a_redriven_execution_put_its_verdict_over_its_failure(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.record(execution(OBJECT), LedgerStatus.FAILED, error="States.Timeout")
+    assert ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
+    assert (row(ledger).status, row(ledger).error) == (LedgerStatus.DELIVERED, None)
+
+
+def test_should_begin_a_later_attempt_and_refuse_what_is_late_of_the_one_before(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.record(execution(OBJECT), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    second = row(ledger).next_attempt(profile="basic")
+    opened = ledger.receive(second)
+    assert (opened.status, opened.attempt, opened.requested_profile) == (LedgerStatus.RECEIVED, 2, "basic")
+    assert opened.reason_codes is None
+    assert not ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
+    assert ledger.receive(execution(OBJECT)).attempt == 2
+    assert row(ledger).next_attempt().profile == "basic"
+
+
+def test_should_keep_who_released_and_why_for_every_later_attempt(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    first = Release(by="Dr. A", reason="No text in the pixels.")
+    second = Release(by="Dr. B", reason="Looked at it once more.")
+    ledger.release(OBJECT.object_id, first)
+    ledger.release(OBJECT.object_id, second)
+    assert [kept.by for kept in row(ledger).releases] == ["Dr. A", "Dr. B"]
+    assert row(ledger).next_attempt().release == second
+    with pytest.raises(LookupError):
+        ledger.release(OTHER.object_id, first)
+
+
+def test_should_quarantine_unread_only_what_it_does_not_know(ledger: Ledger) -> None:
+    assert ledger.reject_unread(OBJECT, "OBJECT_DELETED")
+    assert not ledger.reject_unread(OBJECT, "OBJECT_DELETED")
+    assert (row(ledger).status, row(ledger).reason_codes) == (LedgerStatus.QUARANTINED, "OBJECT_DELETED")
+    ledger.receive(execution(OTHER))
+    assert not ledger.reject_unread(OTHER, "OBJECT_DELETED")
+    assert row(ledger, OTHER).status is LedgerStatus.RECEIVED
+
+
+def test_should_answer_what_is_quarantined_since_a_time_and_what_a_study_has(ledger: Ledger) -> None:
+    for coordinates in (OBJECT, OTHER):
+        ledger.receive(execution(coordinates))
+        ledger.identify(coordinates.object_id, hashed("1.2"))
+    ledger.record(execution(OBJECT), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    assert [found.object_id for found in ledger.with_status(LedgerStatus.QUARANTINED)] == [OBJECT.object_id]
+    assert not list(ledger.with_status(LedgerStatus.QUARANTINED, since="2999-01-01"))
+    assert not list(ledger.with_status(LedgerStatus.QUARANTINED, until="2020-01-01"))
+    assert {found.object_id for found in ledger.of_study(hashed("1.2"))} == {OBJECT.object_id, OTHER.object_id}
+    assert not list(ledger.of_study(hashed("1.3")))
+
+
+def test_should_give_an_instance_to_the_first_that_claims_it(ledger: Ledger) -> None:
+    assert ledger.claim(UID, "a", ONE).holder == "a"
+    assert ledger.claim(UID, "b", ONE).holder == "a"
+    assert ledger.claim(UID, "a", ONE).revision == 2
+    assert ledger.claim("1.2.3.5", "b", ONE).holder == "b"
+
+
+def test_should_refuse_to_change_a_claim_that_is_no_longer_as_it_was_seen(ledger: Ledger) -> None:
+    seen = ledger.claim(UID, "a", ONE)
+    assert ledger.change_claim(UID, seen, "b", ONE, delivered_as="key-of-b")
+    assert not ledger.change_claim(UID, seen, "a", ONE, delivered_as="key-of-a")
+    now = ledger.claim(UID, "a", ONE)
+    assert (now.holder, now.output_key) == ("b", "key-of-b")
+
+
+@pytest.mark.parametrize("status", LEDGER_VERDICTS)
+def test_should_name_every_value_of_a_verdict_after_its_attribute(ledger: Ledger, status: LedgerStatus) -> None:
+    """The state machine builds its request from the same strings."""
+    update = LEDGER_VERDICTS[status]
+    names = expression_names(update, LEDGER_CONDITION)
+    assert all(name == f"#{attribute}" for name, attribute in names.items())
+    ledger.receive(execution(OBJECT))
+    sets = update.removeprefix("SET ").partition(" REMOVE ")[0].split(", ")
+    values: dict[str, Any] = {part.partition(" = ")[2]: {"S": "x"} for part in sets}
+    values |= {":rank": {"N": str(status.rank)}, ":attempt": {"N": "1"}, ":status": {"S": status.value}}
+    ledger._client.update_item(
+        TableName=TABLE,
+        Key={"object_id": {"S": OBJECT.object_id}},
+        UpdateExpression=update,
+        ConditionExpression=LEDGER_CONDITION,
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues=values,
+    )
+    assert row(ledger).status is status
+
+
+def test_should_raise_what_is_no_failed_condition(ledger: Ledger) -> None:
+    ledger._client.delete_table(TableName=TABLE)
+    with pytest.raises(ClientError):
+        ledger.receive(execution(OBJECT))
+
+
+def test_should_read_numbers_as_they_were_written(ledger: Ledger) -> None:
+    opened = ledger.receive(execution(OBJECT.model_copy(update={"size": 2**40})))
+    assert opened.size == 2**40
+    assert not isinstance(opened.size, Decimal)
