@@ -11,7 +11,7 @@ from constructs import Construct
 
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
-from runtime.contract import PROJECT
+from runtime.contract import PROJECT, EventType
 
 
 class Announcements(Construct):
@@ -46,7 +46,7 @@ class Announcements(Construct):
             rule_name=f"{config.name}-study-delivered",
             description="Tells the subscribers of every study that is complete",
             event_bus=self.bus,
-            event_pattern=events.EventPattern(source=[PROJECT], detail_type=["StudyDelivered"]),
+            event_pattern=events.EventPattern(source=[PROJECT], detail_type=[EventType.STUDY_DELIVERED]),
             targets=[
                 targets.SnsTopic(
                     self.topic,

@@ -98,7 +98,7 @@ class Monitoring(Construct):
         return topic
 
     def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
-        """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell the alarms only."""
+        """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell alarms only."""
         detail = {
             "stateMachineArn": [self._state_machine.state_machine_arn],
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],

@@ -17,7 +17,7 @@ from constructs import Construct
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
-from runtime.contract import Function, LedgerAttribute, LedgerStatus, Metric, Outcome, State, StatusCode
+from runtime.contract import EventType, Function, LedgerAttribute, LedgerStatus, Metric, Outcome, State, StatusCode
 
 # A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
 TASK_MARGIN_SECONDS = 15
@@ -163,7 +163,7 @@ class ProcessingWorkflow(Construct):
         success = sfn.Succeed(self, State.SUCCESS)
         metric = self._verdicts.count(State.PUBLISH_SUCCESS_METRIC, Metric.SUCCESS, then=success)
         announcement = self._verdicts.announce(
-            State.ANNOUNCE_DELIVERY, "InstanceDelivered", _paths(DELIVERED), then=metric
+            State.ANNOUNCE_DELIVERY, EventType.INSTANCE_DELIVERED, DELIVERED, then=metric
         )
         facts = {
             attribute: f"$.deidentification.{attribute}"
@@ -191,7 +191,7 @@ class ProcessingWorkflow(Construct):
         quarantined = sfn.Succeed(self, State.QUARANTINED)
         metric = self._verdicts.count(State.PUBLISH_QUARANTINE_METRIC, Metric.QUARANTINE, then=quarantined)
         announcement = self._verdicts.announce(
-            State.ANNOUNCE_QUARANTINE, "InstanceQuarantined", _paths(QUARANTINED), then=metric
+            State.ANNOUNCE_QUARANTINE, EventType.INSTANCE_QUARANTINED, QUARANTINED, then=metric
         )
         facts = {LedgerAttribute.REASON_CODES: "$.reason_codes"}
         record = self._verdicts.record(State.RECORD_QUARANTINE, LedgerStatus.QUARANTINED, facts, then=announcement)

@@ -19,6 +19,8 @@ from runtime.contract import (
     METRIC_NAMESPACE,
     PROJECT,
     STAGE_DIMENSION,
+    Announcement,
+    EventType,
     LedgerAttribute,
     LedgerStatus,
     Metric,
@@ -27,6 +29,7 @@ from runtime.contract import (
 )
 
 SERVICE_TIMEOUT_SECONDS = 30
+VERSION: int = Announcement().version
 
 # The dispatcher named the execution: the object's id, and from the second attempt on `-<attempt>`.
 OBJECT_ID = "States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)"
@@ -88,13 +91,13 @@ class VerdictStates:
         task.add_catch(then.start_state, errors=[LATE_OR_TWICE], result_path=sfn.JsonPath.DISCARD)
         return task.next(then)
 
-    def announce(self, state: State, detail_type: str, detail: Mapping[str, Any], *, then: sfn.IChainable) -> sfn.Chain:
+    def announce(self, state: State, event: EventType, fields: Mapping[str, str], *, then: sfn.IChainable) -> sfn.Chain:
         """Put an event on the stage's bus; as with a record, there is no way on without it."""
         entry = {
             "EventBusName": self._bus.event_bus_name,
             "Source": PROJECT,
-            "DetailType": detail_type,
-            "Detail": dict(detail),
+            "DetailType": event,
+            "Detail": {"version": VERSION, **{f"{name}.$": path for name, path in fields.items()}},
         }
         task = self._task(state, "events:putEvents", {"Entries": [entry]})
         _retry_patiently(task)
