@@ -347,6 +347,8 @@ class PixelIdentity(StrEnum):
     NO_CHECKSUM = "no-full-object-checksum"
     """source or result has no full-object CRC-64/NVME to compare; sizes agree"""
     NO_BULK_DATA = "no-bulk-data"
+    RE_ENCODED = "re-encoded"
+    """of a deflated object: inflated and deflated again with its header, so no checksum of S3 covers it alone"""
 
 
 class Outcome(StrEnum):
@@ -520,7 +522,7 @@ class ReplayItem(Frozen):
 
 
 class Replayed(StrEnum):
-    """What a replay did with an object."""
+    """What a replay did with an object version."""
 
     STARTED = "started"
     NOT_SELECTED = "not-selected"
@@ -528,16 +530,12 @@ class Replayed(StrEnum):
     """an attempt is running: its verdict is still to come"""
     SINCE = "changed-since"
     """the row changed after the replay was asked for, by the replay itself perhaps"""
-    GONE = "gone"
-    IGNORED = "ignored"
-    """the key is none that the pipeline accepts"""
 
 
 class ReplayAnswer(Frozen):
     """What the replay function answers; the workflow's results in the operations bucket hold one for each key."""
 
-    object_id: str | None = Field(description="None where there is no object")
-    outcome: Replayed
+    outcomes: Mapping[str, Replayed] = Field(description="by object id, one for each version; none if not accepted")
 
 
 class FunctionVariables(BaseModel):

@@ -26,6 +26,7 @@ from runtime.contract import (
     LedgerStatus,
     ObjectCoordinates,
     Release,
+    RevisionCause,
     expression_names,
     ledger_update,
 )
@@ -54,8 +55,6 @@ _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothin
 _UNKNOWN: Final = "attribute_not_exists(#object_id)"
 _KNOWN: Final = "attribute_exists(#object_id)"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
-_REVISION: Final = ("revision", "digest", "claimed_at", "published_at")
-_REVISED: Final = f"SET {', '.join(f'#{name} = :{name}' for name in _REVISION)}"
 _COUNTED: Final = " ADD #revision :one"
 
 
@@ -153,8 +152,14 @@ class StudyRevision(Frozen):
 
     revision: int = Field(ge=1)
     digest: str = Field(description="of the study's rows")
+    cause: RevisionCause
+    objects: int = Field(ge=1, description="the study's rows")
     claimed_at: str = Field(description="ISO 8601, UTC; when its announcement began")
     published_at: str | None = Field(default=None, description="ISO 8601, UTC; None until consumers were told")
+
+
+_REVISION: Final = tuple(StudyRevision.model_fields)
+_REVISED: Final = f"SET {', '.join(f'#{name} = :{name}' for name in _REVISION)}"
 
 
 class Ledger:

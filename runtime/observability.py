@@ -11,8 +11,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
-
-from runtime.contract import StepResponse
+from pydantic import BaseModel
 
 logger = Logger()
 metrics = Metrics()
@@ -25,8 +24,8 @@ class StepFailedError(Exception):
     """A step failed for a reason other than the object. Its text tells error class and place, nothing of the data."""
 
 
-def step(function: Callable[[dict[str, Any]], StepResponse]) -> Handler:
-    """Make a Lambda handler of a function from event to response, with logging, metrics and tracing.
+def step(function: Callable[[dict[str, Any]], BaseModel]) -> Handler:
+    """Make a Lambda handler of a function from event to answer, with logging, metrics and tracing.
 
     An exception's text may quote keys or values, and Lambda writes it into logs and workflow history. So none leaves
     the handler: a `StepFailedError` replaces it that names the error's class, AWS error code and place in our code.

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,6 +109,31 @@ def exists(client: S3Client, bucket: str, key: str) -> bool:
             return False
         raise
     return True
+
+
+def versions(client: S3Client, bucket: str, key: str = "") -> Iterator[tuple[ObjectCoordinates, datetime]]:
+    """Yield every version of a bucket's objects, or of one of them, with the time of its upload.
+
+    In the order of keys, newest version of a key first.
+    """
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+        for version in page.get("Versions", []):
+            if key and version["Key"] != key:  # S3 lists in the order of keys, and `key` is the first with this prefix
+                return
+            coordinates = ObjectCoordinates(
+                bucket=bucket,
+                key=version["Key"],
+                version_id=version["VersionId"],
+                size=version["Size"],
+                etag=version["ETag"].strip('"'),
+            )
+            yield coordinates, version["LastModified"]
+
+
+def keys(client: S3Client, bucket: str) -> Iterator[str]:
+    """Yield the key of every object that a bucket holds now."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        yield from (item["Key"] for item in page.get("Contents", []))
 
 
 class S3Object:

@@ -1,0 +1,51 @@
+"""Reconciliation: find what is missing, stuck or lost, start what can be started, and publish the count."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools.utilities.parser import parse
+from pydantic import BaseModel, Field
+
+from runtime import storage
+from runtime.contract import Metric, ReconciliationVariables
+from runtime.counts import cloudwatch_client, put_count
+from runtime.executions import Executions, stepfunctions_client
+from runtime.intake import accepts
+from runtime.ledger import Ledger, dynamodb_client
+from runtime.observability import logger, step
+from runtime.operations.reconciliation import Reconciliation, Report
+
+variables = ReconciliationVariables.model_validate(os.environ)
+s3 = storage.s3_client()
+cloudwatch = cloudwatch_client()
+ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
+executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
+
+
+class Request(BaseModel):
+    """What the function is asked; a tick of its schedule asks for everything."""
+
+    start: bool = Field(default=True, description="what is missing or stuck")
+
+
+@step
+def handler(event: dict[str, Any]) -> Report:
+    """Answer with what was found, which is also the metric."""
+    request = parse(event=event, model=Request)
+    reconciliation = Reconciliation(
+        s3,
+        ledger,
+        raw_bucket=variables.RAW_BUCKET,
+        processed_bucket=variables.PROCESSED_BUCKET,
+        accepts=lambda key: accepts(key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES),
+        stuck_after=timedelta(seconds=variables.STUCK_AFTER_SECONDS),
+    )
+    report = reconciliation.check()
+    put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)
+    if request.start:
+        reconciliation.start(executions)
+    logger.info("reconciled", extra={"report": report.model_dump(mode="json", exclude={"unaccounted"})})
+    return report

@@ -1,0 +1,124 @@
+"""Objects that ended without a result, and the ways back into work: a retry, another profile, a person's release."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from runtime.contract import Finding, LedgerStatus, Release, Severity
+from runtime.dicom.findings import FINDINGS
+from runtime.executions import Executions
+from runtime.intake import start_attempt
+from runtime.ledger import Ledger, Row
+from runtime.operations.stage import OperationError
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.client import SFNClient
+
+ACCEPTABLE_RISK: Final = "RISK_"
+"""How the reason codes begin that a person may overrule: what a header can't judge, and a person who looked can."""
+
+
+def list_rows(
+    ledger: Ledger, status: LedgerStatus, *, since: str = "", reason_code: str | None = None
+) -> Iterator[Row]:
+    """Yield the rows with a status, oldest verdict first.
+
+    Parameters
+    ----------
+    ledger
+        Of the stage.
+    status
+        Of the rows.
+    since
+        Time of the verdict, ISO 8601 in UTC or its beginning.
+    reason_code
+        One that the row must have, or the name of the error with which it failed.
+    """
+    for row in ledger.with_status(status, since=since):
+        if reason_code is None or reason_code in reasons(row):
+            yield row
+
+
+def reasons(row: Row) -> list[str]:
+    """Return why a row has its verdict: the reason codes, or the error's name."""
+    return (row.reason_codes or row.error or "").split()
+
+
+def count_reasons(rows: Iterable[Row]) -> Counter[str]:
+    """Count the rows for each reason. A row with two reasons counts for both."""
+    return Counter(code for row in rows for code in reasons(row))
+
+
+def find_row(ledger: Ledger, object_id: str, *statuses: LedgerStatus) -> Row:
+    """Return the row of an object.
+
+    Raises
+    ------
+    OperationError
+        The ledger doesn't know the object, or it has none of the statuses.
+    """
+    row = ledger.row(object_id) if "#" not in object_id else None
+    if row is None:
+        raise OperationError(f"{object_id}: the ledger has no such object; give an id of 32 hexadecimal digits.")
+    if statuses and row.status not in statuses:
+        raise OperationError(f"{object_id}: it is {row.status}, not {' or '.join(statuses)}.")
+    return row
+
+
+def findings(client: SFNClient, row: Row) -> list[Finding]:
+    """Return what was wrong with a quarantined object.
+
+    The execution's output has every finding with its attribute and offset for 90 days. Without it (later, with an
+    EXPRESS workflow, or for want of the right to read it) the row's reason codes remain, with what they mean.
+    """
+    return _recorded_findings(client, row) or [
+        Finding(code=code, severity=Severity.ERROR, message=FINDINGS[code].message if code in FINDINGS else "")
+        for code in reasons(row)
+    ]
+
+
+def _recorded_findings(client: SFNClient, row: Row) -> list[Finding]:
+    if row.execution is None or ":express:" in row.execution:
+        return []
+    try:
+        output = client.describe_execution(executionArn=row.execution).get("output", "{}")
+        return [Finding.model_validate(each) for each in json.loads(output).get("findings", [])]
+    except (client.exceptions.ClientError, ValidationError):
+        return []
+
+
+def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | None = None) -> bool:
+    """Start an object's next attempt; False where somebody else has just done so.
+
+    Parameters
+    ----------
+    ledger, executions
+        Of the stage.
+    row
+        Of the object.
+    profile
+        De-identification profile instead of the one of the attempt before.
+    """
+    return start_attempt(ledger, executions, row.next_attempt(profile=profile))
+
+
+def release(ledger: Ledger, executions: Executions, row: Row, decision: Release) -> bool:
+    """Record a person's decision and start the attempt that heeds it; False where somebody else has just done so.
+
+    Raises
+    ------
+    OperationError
+        The object is in quarantine for something that no decision mends.
+    """
+    others = [code for code in reasons(row) if not code.startswith(ACCEPTABLE_RISK)]
+    if others:
+        raise OperationError(
+            f"{row.object_id}: {' '.join(others)} is no risk that a person can accept; correct the source, or retry."
+        )
+    ledger.release(row.object_id, decision)
+    return retry(ledger, executions, find_row(ledger, row.object_id))

@@ -1,0 +1,53 @@
+"""Replay: which objects are run again, and their next attempt, started once however often it is asked for."""
+
+from __future__ import annotations
+
+from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Replayed, ReplayFilter
+from runtime.executions import Executions
+from runtime.intake import start_attempt
+from runtime.ledger import Ledger, Row
+from runtime.operations.quarantine import reasons
+
+_FINISHED = frozenset((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
+
+
+def selects(filter_: ReplayFilter, row: Row | None) -> bool:
+    """Tell whether a replay runs an object again.
+
+    An object that the ledger doesn't know was never finished, at a time that nobody knows: it is selected by
+    everything that does not ask for a reason or a profile.
+    """
+    if row is None:
+        return filter_.reason_code is None and filter_.profile_hash is None
+    return all(
+        (
+            not filter_.unfinished or row.status not in _FINISHED,
+            filter_.reason_code is None
+            or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in reasons(row)),
+            filter_.received_since is None or row.received_at >= filter_.received_since,
+            filter_.received_before is None or row.received_at < filter_.received_before,
+            filter_.profile_hash is None or (row.profile_hash or "").startswith(filter_.profile_hash),
+        )
+    )
+
+
+def replay(ledger: Ledger, executions: Executions, coordinates: ObjectCoordinates, filter_: ReplayFilter) -> Replayed:
+    """Start the next attempt at one object version if the filter selects it.
+
+    May be repeated from wherever it was interrupted: an attempt that was opened is started and no other is opened, and
+    a row that changed since the replay was asked for is left alone.
+    """
+    row = ledger.row(coordinates.object_id)
+    if not selects(filter_, row):
+        return Replayed.NOT_SELECTED
+    if row is None:
+        execution = ExecutionInput(object=coordinates)
+    elif row.status is LedgerStatus.RECEIVED:
+        execution = row.current_attempt
+    elif row.status is LedgerStatus.RUNNING:
+        return Replayed.IN_WORK
+    elif row.updated_at >= filter_.requested_at:
+        return Replayed.SINCE
+    else:
+        execution = row.next_attempt()
+    return Replayed.STARTED if start_attempt(ledger, executions, execution) else Replayed.IN_WORK

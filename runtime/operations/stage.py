@@ -1,0 +1,69 @@
+"""A deployed stage as an operator finds it: by its name, through the parameters its stack published. Talks to AWS."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+
+from runtime.contract import PROJECT, Function, Output
+from runtime.executions import Executions, stepfunctions_client
+from runtime.ledger import Ledger, dynamodb_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.client import SSMClient
+
+
+class OperationError(Exception):
+    """What was asked for can't be done. The text is one sentence for the person who asked, without keys."""
+
+
+class Stage:
+    """The resources of a stage, looked up when they are first needed.
+
+    Parameters
+    ----------
+    name
+        Of the stage, such as ``prod``, in the account and region of the caller's credentials.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def output(self, output: Output) -> str:
+        """Return what the stage's stack published.
+
+        Raises
+        ------
+        OperationError
+            There is no such stage in this account and region.
+        """
+        kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", output).lower()
+        try:
+            answer = self._ssm.get_parameter(Name=f"/{PROJECT}/{self.name}/{kebab}")
+        except self._ssm.exceptions.ParameterNotFound:
+            raise OperationError(
+                f"This account and region have no stage {self.name!r}, or one without {kebab}: check --stage, "
+                "the AWS profile and the region, and that the stage is deployed."
+            ) from None
+        return answer["Parameter"]["Value"]
+
+    def function_name(self, function: Function) -> str:
+        """Return the name of one of the stage's functions."""
+        return f"{PROJECT}-{self.name}-{function}"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The stage's ledger."""
+        return Ledger(dynamodb_client(attempts=5), self.output(Output.LEDGER_TABLE_NAME))
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions of the stage's processing workflow."""
+        return Executions(stepfunctions_client(), self.output(Output.STATE_MACHINE_ARN))
+
+    @cached_property
+    def _ssm(self) -> SSMClient:
+        return boto3.client("ssm")
