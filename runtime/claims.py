@@ -7,14 +7,18 @@ Other bytes never replace what was delivered, nor what may be about to be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from runtime.contract import Frozen, LedgerStatus, ObjectCoordinates
+from runtime import storage
+from runtime.contract import LedgerStatus, PixelIdentity
 from runtime.dicom.errors import DicomError
-from runtime.fingerprint import fingerprint_of, same_content
+from runtime.fingerprint import Fingerprint, fingerprint_of, same_content
 from runtime.ledger import Claim, Ledger
-from runtime.storage import S3Object
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 MAXIMUM_ROUNDS: Final = 10
 """Decisions on one instance. A claim changes when it is taken over or confirmed, and hardly twice in one delivery."""
@@ -26,14 +30,18 @@ class ContestedError(Exception):
     """The claim changed in every round. To be tried again later."""
 
 
-class Duplicate(Frozen):
-    """The instance was delivered with the same bytes."""
+class Delivery(NamedTuple):
+    """What became of an object's result."""
 
-    holder: str
-    """object id"""
     output_key: str
+    """under which the instance was delivered"""
+    identity: PixelIdentity | None
+    """None where nothing was written"""
+    duplicate_of: str | None
+    """id of the object that delivered the same bytes; None where this one did"""
 
 
+@dataclass(frozen=True)
 class InstanceClaim:
     """The claim of one object version to one SOP instance.
 
@@ -41,69 +49,63 @@ class InstanceClaim:
     ----------
     ledger
         Where claims are kept.
+    client
+        Reads the raw and writes the processed bucket.
     source
         The object version.
     sop_instance_uid
         That it has.
-    another
-        Makes an object of other coordinates readable.
-    is_there
-        Tells whether a result exists under a key.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        source: S3Object,
-        sop_instance_uid: str,
-        *,
-        another: Callable[[ObjectCoordinates], S3Object],
-        is_there: Callable[[str], bool],
-    ) -> None:
-        self._ledger = ledger
-        self._source = source
-        self._object_id = source.coordinates.object_id
-        self._uid = sop_instance_uid
-        self._another = another
-        self._is_there = is_there
-        self._fingerprint = fingerprint_of(source)
+    ledger: Ledger
+    client: S3Client
+    source: storage.S3Object
+    sop_instance_uid: str
 
-    def deliver(self, output_key: str, write: Callable[[], None]) -> Duplicate | None:
-        """Write the result unless the instance was delivered with the same bytes, which is then returned.
+    def deliver(self, result: storage.Result) -> Delivery:
+        """Write the result, unless the instance was delivered with the same bytes and that result is there.
 
         Raises
         ------
         DicomError
-            ``CONFLICTING_INSTANCE`` where the instance belongs to an object of other bytes.
+            ``CONFLICTING_INSTANCE`` where the instance belongs to an object of other bytes; what
+            `runtime.storage.write_result` raises.
         ContestedError
             Others changed the claim all the while.
         """
-        written = False
+        identity: PixelIdentity | None = None
         for _ in range(MAXIMUM_ROUNDS):
-            claim = self._ledger.claim(self._uid, self._object_id, self._fingerprint)
+            claim = self.ledger.claim(self.sop_instance_uid, self._object_id, self._fingerprint)
             if claim.holder != self._object_id:
                 if not self._is_same(claim):
                     self._take_over(claim)
                     continue
-                if claim.output_key is not None and self._is_there(claim.output_key):
-                    return Duplicate(holder=claim.holder, output_key=claim.output_key)
-            if not written:
-                write()
-                written = True
-            if self._change(claim, delivered_as=output_key):
-                return None
+                if claim.output_key is not None and storage.exists(self.client, result.bucket, claim.output_key):
+                    return Delivery(claim.output_key, identity, claim.holder)
+            if identity is None:
+                identity = storage.write_result(self.client, self.source, result)
+            if self._change(claim, delivered_as=result.key):
+                return Delivery(result.key, identity, None)
         raise ContestedError
+
+    @cached_property
+    def _object_id(self) -> str:
+        return self.source.coordinates.object_id
+
+    @cached_property
+    def _fingerprint(self) -> Fingerprint:
+        return fingerprint_of(self.source)
 
     def _take_over(self, claim: Claim) -> None:
         """Take the claim of an object of other bytes that was given up before it was delivered."""
-        holder = self._ledger.row(claim.holder)
+        holder = self.ledger.row(claim.holder)
         if claim.output_key is not None or holder is None or holder.status not in _GAVE_UP:
             raise DicomError("CONFLICTING_INSTANCE", attribute="SOPInstanceUID")
         self._change(claim)
 
     def _change(self, claim: Claim, *, delivered_as: str | None = None) -> bool:
-        return self._ledger.change_claim(
-            self._uid, claim, self._object_id, self._fingerprint, delivered_as=delivered_as
+        return self.ledger.change_claim(
+            self.sop_instance_uid, claim, self._object_id, self._fingerprint, delivered_as=delivered_as
         )
 
     def _is_same(self, claim: Claim) -> bool:
@@ -111,10 +113,10 @@ class InstanceClaim:
         agrees = self._fingerprint.agrees(claim.fingerprint)
         if agrees is not None:
             return agrees
-        holder = self._ledger.row(claim.holder)
+        holder = self.ledger.row(claim.holder)
         if holder is None:
             return False
         try:
-            return same_content(self._another(holder.coordinates), self._source)
+            return same_content(storage.S3Object(self.client, holder.coordinates), self.source)
         except DicomError:
             return False

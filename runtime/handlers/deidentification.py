@@ -23,7 +23,7 @@ from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.errors import DicomError
-from runtime.dicom.findings import from_error
+from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
 from runtime.ledger import Ledger, dynamodb_client
 from runtime.observability import logger, metrics, step
@@ -60,7 +60,7 @@ def handler(event: dict[str, Any]) -> StepResponse:
         logger.info("deidentified", extra={"report": body.model_dump(mode="json", exclude={"output_key"})})
         return StepResponse.accepted(body)
     logger.info("rejected", extra={"reasons": [finding.code for finding in findings]})
-    return StepResponse.rejected(source.coordinates, findings)
+    return StepResponse.rejected(source.coordinates, reported(findings))
 
 
 def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
@@ -70,26 +70,21 @@ def deidentify(execution: ExecutionInput, source: storage.S3Object) -> Deidentif
     deidentified = engine.deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
-    identities: list[PixelIdentity] = []
-    duplicate = InstanceClaim(
-        ledger,
-        source,
-        header.text(SOP_INSTANCE_UID) or "",
-        another=lambda coordinates: storage.S3Object(s3, coordinates),
-        is_there=lambda key: storage.exists(s3, variables.PROCESSED_BUCKET, key),
-    ).deliver(result.key, lambda: identities.append(storage.write_result(s3, source, result)))
+    sop_instance_uid = header.text(SOP_INSTANCE_UID) or ""
+    delivery = InstanceClaim(ledger, s3, source, sop_instance_uid).deliver(result)
+    is_re_encoded = header.transfer_syntax.is_deflated and header.data_set.bulk_data
     report = deidentified.report
     return DeidentificationBody(
-        outcome=Outcome.DUPLICATE if duplicate else Outcome.DELIVERED,
-        duplicate_of=duplicate.holder if duplicate else None,
-        output_key=duplicate.output_key if duplicate else result.key,
+        outcome=Outcome.DUPLICATE if delivery.duplicate_of else Outcome.DELIVERED,
+        duplicate_of=delivery.duplicate_of,
+        output_key=delivery.output_key,
         output_size=result.size,
         profile=report.profile,
         profile_hash=report.profile_hash,
         key_id=report.key_id,
         action_counts={action.name: count for action, count in report.action_counts.items()},
         risks=list(report.risks),
-        pixel_identity=identities[0] if identities else None,
+        pixel_identity=PixelIdentity.RE_ENCODED if delivery.identity and is_re_encoded else delivery.identity,
         bytes_read=source.bytes_read,
-        bytes_written=len(result.header) if identities else 0,
+        bytes_written=len(result.header) if delivery.identity else 0,
     )
