@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         if name in argv[:1]:
-            command = importlib.import_module(f"runtime.commands.{name}")
+            command = importlib.import_module(f"runtime.commands.{name.replace('-', '_')}")
             command.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     try:

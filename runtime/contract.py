@@ -422,8 +422,10 @@ class EventType(StrEnum):
 class Announcement(Frozen):
     """An event's detail. Consumers outside of the PHI zone read it: pseudonyms, codes and counts, nothing else.
 
-    A version only ever gains optional fields; any other change is a new version.
+    A version only ever gains optional fields, which consumers ignore; any other change is a new version.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     version: Literal[1] = 1
 

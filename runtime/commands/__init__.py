@@ -6,5 +6,11 @@ Each is a module of this package that is imported when it is called, with two fu
 
 COMMANDS = {
     "links": "Give out time-limited download links to de-identified objects.",
+    "quarantine": "List, show, retry and release objects in quarantine.",
+    "redrive": "Start failed objects once more.",
+    "replay": "Run raw objects again: all of them, or those that a filter selects.",
+    "reconcile": "Compare raw bucket, ledger and processed bucket.",
+    "dead-letters": "Count what could not be delivered, and deliver it.",
+    "schemas": "Write the JSON schemas of the events and of the study manifest.",
 }
-"""What each sub-command does; the name is the module's."""
+"""What each sub-command does; its module has the same name, with underscores."""

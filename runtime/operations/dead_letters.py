@@ -96,17 +96,17 @@ class DeadLetters:
         """
         send = self._senders()[edge]
         queue = self._stage.output(QUEUES[edge])
-        sent = kept = 0
+        sent, kept = 0, set()
         while messages := self._receive(queue):
             for message in messages:
                 try:
                     send(message)
                 except NotDeliverableError:
-                    kept += 1  # stays hidden for a while, so that the loop ends
+                    kept.add(message["MessageId"])  # and hidden for a while, so that the loop ends
                     continue
                 self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
                 sent += 1
-        return ReplayedMessages(edge=edge, sent=sent, kept=kept)
+        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept))
 
     def _receive(self, queue: str) -> list[MessageTypeDef]:
         answer = self._sqs.receive_message(
@@ -139,10 +139,10 @@ class DeadLetters:
         if "TopicArn" in body:
             self._sns.publish(TopicArn=body["TopicArn"], Message=body["Message"])
             return
-        topic = message.get("MessageAttributes", {}).get("TARGET_ARN", {}).get("StringValue")
-        if topic is None or "detail" not in body:
+        target = message.get("MessageAttributes", {}).get("TARGET_ARN")
+        if target is None or "detail" not in body:
             raise NotDeliverableError
-        self._sns.publish(TopicArn=topic, Message=_notification(body))
+        self._sns.publish(TopicArn=target.get("StringValue", ""), Message=_notification(body))
 
 
 def _parsed(message: MessageTypeDef) -> dict[str, Any]:

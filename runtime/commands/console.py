@@ -1,0 +1,82 @@
+"""What the commands for operators share: the stage's argument, how rows are printed, and how trouble is told."""
+
+import argparse
+import functools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel
+
+from runtime.operations.stage import OperationError
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the stage, and the choice between a table for people and JSON Lines for machines."""
+    parser.add_argument("--stage", required=True, help="name of the stage, as dev or prod")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+
+
+def object_id(text: str) -> str:
+    """Parse an object's id."""
+    if re.fullmatch(r"[0-9a-f]{32}", text) is None:
+        raise argparse.ArgumentTypeError("an object's id has 32 hexadecimal digits")
+    return text
+
+
+def moment(text: str) -> str:
+    """Parse a time in UTC, or its beginning: it is compared with the ledger's times as text."""
+    if re.fullmatch(r"\d{4}-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,3})?)?)?Z?)?)?", text, re.ASCII) is None:
+        raise argparse.ArgumentTypeError("say it in UTC as 2026-11-23 or 2026-11-23T14:30")
+    return text.removesuffix("Z")
+
+
+def tells_trouble(command: Command) -> Command:
+    """Make a command say in a sentence what kept it from its work, and return 1, instead of raising.
+
+    What AWS answers may quote keys, so its error code is told and not its text.
+    """
+
+    @functools.wraps(command)
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            return command(arguments)
+        except OperationError as error:
+            sentence = str(error)
+        except ClientError as error:
+            sentence = f"AWS refused {error.operation_name}: {error.response['Error']['Code']}."
+        except BotoCoreError as error:
+            sentence = f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
+        complain(arguments, sentence)
+        return 1
+
+    return run
+
+
+def complain(arguments: argparse.Namespace, sentence: str) -> None:
+    """Say on standard error what went wrong, or how much was done."""
+    sys.stderr.write(f"{arguments.command}: {sentence}\n")
+
+
+def print_json(models: Iterable[BaseModel | dict[str, object]]) -> None:
+    """Print one JSON object a line."""
+    for model in models:
+        document = model.model_dump(mode="json") if isinstance(model, BaseModel) else model
+        sys.stdout.write(f"{json.dumps(document)}\n")
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns as wide as their widest cell. What would control the terminal is escaped."""
+    cells = [list(header), *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+def _printable(cell: object) -> str:
+    text = "-" if cell is None else str(cell)
+    return text if text.isprintable() else repr(text)

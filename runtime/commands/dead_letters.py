@@ -1,0 +1,36 @@
+"""`python -m runtime dead-letters`: what the asynchronous edges could not deliver."""
+
+import argparse
+
+from runtime.commands import console
+from runtime.operations.dead_letters import DeadLetters, Edge
+from runtime.operations.stage import Stage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="how many messages wait in each dead-letter queue")
+    console.add_common_arguments(listing)
+    replaying = actions.add_parser("replay", help="deliver them to where they were going; mend the reason before")
+    console.add_common_arguments(replaying)
+    replaying.add_argument("edges", nargs="*", type=Edge, metavar="EDGE", help=f"{', '.join(Edge)}; default: all")
+
+
+@console.tells_trouble
+def run(arguments: argparse.Namespace) -> int:
+    """Count or deliver; 1 if a message could not be delivered."""
+    dead_letters = DeadLetters(Stage(arguments.stage))
+    if arguments.action == "list":
+        waiting = [dead_letters.count(edge) for edge in Edge]
+        if arguments.json:
+            console.print_json(waiting)
+        else:
+            console.print_table(("EDGE", "MESSAGES", "HIDDEN"), ((w.edge, w.visible, w.hidden) for w in waiting))
+        return 0
+    replayed = [dead_letters.replay(edge) for edge in arguments.edges or list(Edge)]
+    if arguments.json:
+        console.print_json(replayed)
+    else:
+        console.print_table(("EDGE", "SENT", "KEPT"), ((r.edge, r.sent, r.kept) for r in replayed))
+    return 1 if any(each.kept for each in replayed) else 0

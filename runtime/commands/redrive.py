@@ -1,0 +1,46 @@
+"""`python -m runtime redrive`: the next attempt at objects whose execution failed.
+
+Step Functions' own redrive would begin at the state that failed the execution on purpose, and change nothing.
+"""
+
+import argparse
+
+from runtime.commands import console
+from runtime.commands.quarantine import start_each
+from runtime.contract import LedgerStatus
+from runtime.operations import quarantine
+from runtime.operations.stage import Stage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    console.add_common_arguments(parser)
+    parser.add_argument("--since", type=console.moment, default="", help="of the failure, in UTC, as 2026-11-23")
+    parser.add_argument("--error", help="only objects that failed with this error, as Lambda.Unknown")
+    parser.add_argument("--dry-run", action="store_true", help="list them, and start nothing")
+    parser.add_argument("object_ids", nargs="*", type=console.object_id, metavar="OBJECT_ID", help="default: all")
+
+
+@console.tells_trouble
+def run(arguments: argparse.Namespace) -> int:
+    """Start what was asked for and return the exit status."""
+    stage = Stage(arguments.stage)
+    if arguments.object_ids:
+        rows = [quarantine.find_row(stage.ledger, each, LedgerStatus.FAILED) for each in arguments.object_ids]
+    else:
+        found = quarantine.list_rows(
+            stage.ledger, LedgerStatus.FAILED, since=arguments.since, reason_code=arguments.error
+        )
+        rows = list(found)
+    if arguments.dry_run:
+        if arguments.json:
+            columns = {"object_id", "updated_at", "attempt", "error"}
+            console.print_json(row.model_dump(mode="json", include=columns) for row in rows)
+        else:
+            table = ((row.object_id, row.updated_at, row.attempt, row.error) for row in rows)
+            console.print_table(("OBJECT", "SINCE", "ATTEMPT", "ERROR"), table)
+        return 0
+    by_id = {row.object_id: row for row in rows}
+    return start_each(
+        arguments, by_id, lambda object_id: quarantine.retry(stage.ledger, stage.executions, by_id[object_id])
+    )
