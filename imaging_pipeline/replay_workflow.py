@@ -75,6 +75,9 @@ class ReplayWorkflow(Construct):
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
 
+        if operations_bucket.encryption_key:
+            operations_bucket.encryption_key.grant_encrypt_decrypt(self.state_machine)
+
     def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
         timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS
         task = tasks.LambdaInvoke(

@@ -13,6 +13,7 @@ from aws_cdk.assertions import Template
 
 from imaging_pipeline.stack import ImagingPipelineStack
 from imaging_pipeline.stages import STAGES, stage_config
+from runtime.contract import Function
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FEATURE_FLAGS = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
@@ -20,17 +21,12 @@ FEATURE_FLAGS = json.loads((REPOSITORY / "cdk.json").read_text())["context"]
 # What the stage can't know by itself: prod's environment, and for local a machine that is the same everywhere.
 OVERRIDES: dict[str, dict[str, Any]] = {
     "prod": {"account": "123456789012", "region": "eu-central-1"},
-    "local": {
-        "functions": {
-            name: {"python_version": "3.12", "architecture": "x86_64"}
-            for name in ("ingestion", "validation", "deidentification")
-        }
-    },
+    "local": {"functions": {name: {"python_version": "3.12", "architecture": "x86_64"} for name in Function}},
 }
 
 
 class StageTemplate:
-    """The template of one stage, with the resources by type and the definition of the state machine."""
+    """The template of one stage, with the resources by type and the definitions of the state machines."""
 
     def __init__(self, stage: str, **overrides: Any) -> None:
         config = stage_config(stage, OVERRIDES.get(stage, {}) | overrides)
@@ -55,17 +51,20 @@ class StageTemplate:
         statements: list[dict[str, Any]] = self.one("AWS::IAM::Policy", role_part)["PolicyDocument"]["Statement"]
         return statements
 
-    @property
-    def definition(self) -> dict[str, Any]:
-        """The state machine's definition."""
-        definition: dict[str, Any] = json.loads(
-            joined(self.one("AWS::StepFunctions::StateMachine")["DefinitionString"])
-        )
+    def machine(self, id_part: str) -> dict[str, Any]:
+        """The definition of a state machine."""
+        machine = self.one("AWS::StepFunctions::StateMachine", id_part)
+        definition: dict[str, Any] = json.loads(joined(machine["DefinitionString"]))
         return definition
 
     @property
+    def definition(self) -> dict[str, Any]:
+        """The processing workflow's definition."""
+        return self.machine("Workflow")
+
+    @property
     def states(self) -> dict[str, dict[str, Any]]:
-        """The state machine's states, by name."""
+        """The processing workflow's states, by name."""
         states: dict[str, dict[str, Any]] = self.definition["States"]
         return states
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.infrastructure.conftest import StageTemplate
 
-each_data_bucket = pytest.mark.parametrize("zone", ["BucketsRaw", "BucketsProcessed"])
+each_data_bucket = pytest.mark.parametrize("zone", ["BucketsRaw", "BucketsProcessed", "BucketsOperations"])
 
 
 def lifecycle(bucket: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def lifecycle(bucket: dict[str, Any]) -> dict[str, Any]:
 
 def test_should_block_all_public_access_to_every_bucket(every_stage: StageTemplate) -> None:
     buckets = every_stage.resources("AWS::S3::Bucket")
-    assert len(buckets) == 3
+    assert len(buckets) == 4
     for bucket in buckets.values():
         block = bucket["Properties"]["PublicAccessBlockConfiguration"]
         assert set(block) == {"BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"}
@@ -52,7 +52,7 @@ def test_should_keep_every_version_and_log_every_access(every_stage: StageTempla
 def test_should_let_s3_deliver_access_logs_of_its_own_account_only(every_stage: StageTemplate) -> None:
     statements = every_stage.one("AWS::S3::BucketPolicy", "BucketsLogs")["PolicyDocument"]["Statement"]
     grants = [s for s in statements if s["Effect"] == "Allow"]
-    assert len(grants) == 2
+    assert len(grants) == 3
     for grant in grants:
         assert grant["Principal"] == {"Service": "logging.s3.amazonaws.com"}
         assert "aws:SourceAccount" in grant["Condition"]["StringEquals"]
@@ -66,7 +66,7 @@ def test_should_move_raw_objects_to_infrequent_access_and_processed_ones_on_to_g
 
 
 def test_should_never_expire_data_but_sweep_what_a_crashed_upload_left(every_stage: StageTemplate) -> None:
-    for zone in ("BucketsRaw", "BucketsProcessed"):
+    for zone in ("BucketsRaw", "BucketsProcessed", "BucketsOperations"):
         rule = lifecycle(every_stage.one("AWS::S3::Bucket", zone))
         assert not [name for name in rule if "Expiration" in name]
         assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
@@ -94,7 +94,12 @@ def test_should_tell_event_bridge_of_raw_objects_without_a_custom_resource(every
 
 def test_should_retain_data_keys_and_logs_except_where_the_stage_says_otherwise(every_stage: StageTemplate) -> None:
     kept = every_stage.config.stage in {"staging", "prod"}
-    for resource_type in ("AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"):
+    for resource_type in (
+        "AWS::S3::Bucket",
+        "AWS::DynamoDB::Table",
+        "AWS::SecretsManager::Secret",
+        "AWS::Logs::LogGroup",
+    ):
         for resource in every_stage.resources(resource_type).values():
             assert resource["DeletionPolicy"] == ("RetainExceptOnCreate" if kept else "Delete")
             assert resource["UpdateReplacePolicy"] == ("Retain" if kept else "Delete")
@@ -107,17 +112,22 @@ def test_should_retain_data_by_default() -> None:
 def test_should_use_one_rotating_key_a_zone_when_the_stage_chooses_its_own_keys() -> None:
     stage = StageTemplate("dev", customer_managed_keys=True)
     keys = {}
-    for zone in ("BucketsRaw", "BucketsProcessed"):
+    for zone in ("BucketsRaw", "BucketsProcessed", "BucketsOperations"):
         (rule,) = stage.one("AWS::S3::Bucket", zone)["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule["BucketKeyEnabled"] is True
         assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
         keys[zone] = rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]["Fn::GetAtt"][0]
     assert keys["BucketsRaw"] != keys["BucketsProcessed"]
+    assert keys["BucketsRaw"] == keys["BucketsOperations"], "both belong to the PHI zone"
     assert all(key["Properties"]["EnableKeyRotation"] for key in stage.resources("AWS::KMS::Key").values())
-    for function, zones in {
+    for role, zones in {
         "IngestionRole": {"BucketsRaw"},
         "ValidationRole": {"BucketsRaw"},
         "DeidentificationRole": {"BucketsRaw", "BucketsProcessed"},
+        "CompletenessRole": {"BucketsRaw", "BucketsProcessed"},
+        "WorkflowStateMachineRole": {"BucketsRaw"},
+        "ReplayStateMachineRole": {"BucketsRaw"},
     }.items():
-        used = {s["Resource"]["Fn::GetAtt"][0] for s in stage.statements(function) if "kms:Decrypt" in s["Action"]}
-        assert used == {keys[zone] for zone in zones}, function
+        grants = [s["Resource"] for s in stage.statements(role) if any("kms:" in action for action in s["Action"])]
+        used = {key["Fn::GetAtt"][0] for grant in grants for key in (grant if isinstance(grant, list) else [grant])}
+        assert used == {keys[zone] for zone in zones}, role

@@ -1,70 +1,100 @@
-"""Intake: which objects start an execution, and what becomes of events that can't."""
+"""Intake: what is queued, who takes it from the queue, and what becomes of events that can't go on."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
-import pytest
-
-from imaging_pipeline.stages import StageError
-from tests.infrastructure.conftest import StageTemplate
+from runtime.contract import DispatcherVariables
+from tests.infrastructure.conftest import StageTemplate, joined
 
 
-def test_should_start_an_execution_for_each_dcm_object_in_any_case(every_stage: StageTemplate) -> None:
-    rule = every_stage.one("AWS::Events::Rule")
+def queue(stage: StageTemplate, name: str) -> tuple[str, dict[str, Any]]:
+    """Logical id and properties of the queue whose name ends so."""
+    (found,) = [
+        (logical_id, body["Properties"])
+        for logical_id, body in stage.resources("AWS::SQS::Queue").items()
+        if body["Properties"]["QueueName"].removeprefix(f"{stage.config.name}-") == name
+    ]
+    return found
+
+
+def test_should_queue_every_object_that_arrives_whatever_its_key(every_stage: StageTemplate) -> None:
+    rule = every_stage.one("AWS::Events::Rule", "IntakeObjectCreated")
     (raw,) = [name for name in every_stage.resources("AWS::S3::Bucket") if "Raw" in name]
     assert rule["EventPattern"] == {
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
-        "detail": {"bucket": {"name": [{"Ref": raw}]}, "object": {"key": [{"suffix": {"equals-ignore-case": ".dcm"}}]}},
+        "detail": {"bucket": {"name": [{"Ref": raw}]}},
     }
     (target,) = rule["Targets"]
-    assert target["Arn"]["Ref"] in every_stage.resources("AWS::StepFunctions::StateMachine")
-    assert target["InputPath"] == "$.detail"
-    assert "InputTransformer" not in target
+    assert target["Arn"]["Fn::GetAtt"][0] == queue(every_stage, "intake")[0]
+    assert not {"InputTransformer", "InputPath", "Input"} & set(target), "the dispatcher reads the whole event"
 
 
-def test_should_accept_every_key_when_the_stage_names_no_suffix() -> None:
-    rule = StageTemplate("dev", accepted_suffixes=()).one("AWS::Events::Rule")
-    assert "object" not in rule["EventPattern"]["detail"]
+def test_should_tell_the_dispatcher_which_keys_the_stage_accepts() -> None:
+    stage = StageTemplate("dev", accepted_prefixes="ct/,mr/", accepted_suffixes=())
+    variables = stage.one("AWS::Lambda::Function", "FunctionsDispatcher")["Environment"]["Variables"]
+    read = DispatcherVariables.model_validate({name: joined(value) for name, value in variables.items()})
+    assert read.ACCEPTED_PREFIXES == ("ct/", "mr/")
+    assert read.ACCEPTED_SUFFIXES == ()
 
 
-def test_should_accept_prefixes_without_suffixes() -> None:
-    config = StageTemplate("dev", accepted_suffixes=(), accepted_prefixes="ct/,mr/").config
-    assert config.key_patterns == [{"prefix": "ct/"}, {"prefix": "mr/"}]
-
-
-def test_should_ask_for_prefix_and_suffix_when_the_stage_names_both() -> None:
-    config = StageTemplate("dev", accepted_suffixes=".i1", accepted_prefixes="ct*/,mr/").config
-    assert config.key_patterns == [
-        {"wildcard": "ct\\*/*.i1"},
-        {"wildcard": "ct\\*/*.I1"},
-        {"wildcard": "mr/*.i1"},
-        {"wildcard": "mr/*.I1"},
-    ]
-
-
-def test_should_refuse_more_spellings_than_an_event_pattern_holds() -> None:
-    with pytest.raises(StageError, match="over 32 event patterns"):
-        StageTemplate("dev", accepted_prefixes="a/,b/", accepted_suffixes=".dicom")
-
-
-def test_should_keep_events_that_start_nothing_for_two_weeks(every_stage: StageTemplate) -> None:
-    (target,) = every_stage.one("AWS::Events::Rule")["Targets"]
+def test_should_keep_events_for_two_weeks_wherever_they_are_stranded(every_stage: StageTemplate) -> None:
+    dead_letters, properties = queue(every_stage, "intake-dead-letters")
+    waiting, intake = queue(every_stage, "intake")
+    (target,) = every_stage.one("AWS::Events::Rule", "IntakeObjectCreated")["Targets"]
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
-    queue_id = target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
-    queue = every_stage.resources("AWS::SQS::Queue")[queue_id]["Properties"]
-    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
-    assert queue["SqsManagedSseEnabled"] is True
-    statements = every_stage.one("AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
-    denial, grant = sorted(statements, key=lambda statement: str(statement["Effect"]), reverse=True)
-    assert denial["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert grant["Principal"] == {"Service": "events.amazonaws.com"}
-    assert "aws:SourceArn" in json.dumps(grant["Condition"])
+    assert target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0] == dead_letters
+    assert intake["RedrivePolicy"] == {
+        "deadLetterTargetArn": {"Fn::GetAtt": [dead_letters, "Arn"]},
+        "maxReceiveCount": 5,
+    }
+    assert properties["MessageRetentionPeriod"] == intake["MessageRetentionPeriod"] == 14 * 24 * 3600
+    assert waiting != dead_letters
 
 
-def test_should_let_the_rule_start_this_state_machine_only(every_stage: StageTemplate) -> None:
-    (machine,) = every_stage.resources("AWS::StepFunctions::StateMachine")
-    (statement,) = every_stage.statements("EventsRole")
-    assert statement["Action"] == "states:StartExecution"
-    assert statement["Resource"] == {"Ref": machine}
+def test_should_encrypt_every_queue_and_refuse_access_without_tls(every_stage: StageTemplate) -> None:
+    queues = every_stage.resources("AWS::SQS::Queue")
+    assert len(queues) == 4
+    assert all(body["Properties"]["SqsManagedSseEnabled"] is True for body in queues.values())
+    policies = {
+        policy["Properties"]["Queues"][0]["Ref"]: policy["Properties"]["PolicyDocument"]["Statement"]
+        for policy in every_stage.resources("AWS::SQS::QueuePolicy").values()
+    }
+    assert set(policies) == set(queues)
+    for statements in policies.values():
+        assert {"Bool": {"aws:SecureTransport": "false"}} in [
+            s["Condition"] for s in statements if s["Effect"] == "Deny"
+        ]
+        for grant in [s for s in statements if s["Effect"] == "Allow"]:
+            assert grant["Principal"]["Service"] in {"events.amazonaws.com", "sns.amazonaws.com"}
+            assert "aws:SourceArn" in json.dumps(grant["Condition"])
+
+
+def test_should_give_the_dispatcher_batches_of_which_it_may_give_single_messages_back(
+    every_stage: StageTemplate,
+) -> None:
+    mapping = every_stage.one("AWS::Lambda::EventSourceMapping")
+    assert mapping["BatchSize"] == 10
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 10}
+    assert mapping["EventSourceArn"]["Fn::GetAtt"][0] == queue(every_stage, "intake")[0]
+    assert "FunctionsDispatcher" in json.dumps(mapping["FunctionName"])
+
+
+def test_should_hide_a_batch_six_times_as_long_as_the_dispatcher_may_work_on_it() -> None:
+    for seconds in (30, 120):
+        stage = StageTemplate("dev", functions={"dispatcher": {"timeout_seconds": seconds}})
+        assert queue(stage, "intake")[1]["VisibilityTimeout"] == 6 * seconds
+
+
+def test_should_take_the_pressure_from_the_stage() -> None:
+    stage = StageTemplate("dev", dispatcher_concurrency=3, functions={"deidentification": {"reserved_concurrency": 7}})
+    assert stage.one("AWS::Lambda::EventSourceMapping")["ScalingConfig"] == {"MaximumConcurrency": 3}
+    functions = {
+        body["Properties"]["FunctionName"].rpartition("-")[2]: body["Properties"].get("ReservedConcurrentExecutions")
+        for body in stage.resources("AWS::Lambda::Function").values()
+    }
+    assert {name for name, bound in functions.items() if bound} == {"deidentification"}
+    assert functions["deidentification"] == 7

@@ -7,20 +7,23 @@ from typing import Any
 
 import pytest
 
+from runtime.contract import Function
 from tests.infrastructure.conftest import StageTemplate, joined
 
 ALARMS = {
     "ExecutionsFailed": ("ExecutionsFailed", "Sum", 0),
     "ExecutionsTimedOut": ("ExecutionsTimedOut", "Sum", 0),
     "PipelineFailures": ("PipelineFailure", "Sum", 0),
-    "IngestionThrottles": ("Throttles", "Sum", 0),
-    "ValidationThrottles": ("Throttles", "Sum", 0),
-    "DeidentificationThrottles": ("Throttles", "Sum", 0),
+    **{f"{name.capitalize()}Throttles": ("Throttles", "Sum", 0) for name in Function},
     "IntakeDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
+    "ScheduleDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
+    "NotificationDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
+    "IntakeQueueAge": ("ApproximateAgeOfOldestMessage", "Maximum", 3600),
+    "Unaccounted": ("Unaccounted", "Maximum", 0),
     "RawBucketDeniedRequests": ("4xxErrors", "Sum", 0),
     "ProcessedBucketDeniedRequests": ("4xxErrors", "Sum", 0),
 }
-ERROR_RATES = ("IngestionErrorRate", "ValidationErrorRate", "DeidentificationErrorRate")
+ERROR_RATES = tuple(f"{name.capitalize()}ErrorRate" for name in Function)
 
 
 def alarms(stage: StageTemplate) -> dict[str, dict[str, Any]]:
@@ -47,14 +50,15 @@ def test_should_alarm_when_over_five_percent_of_invocations_err(prod: StageTempl
 
 
 def test_should_notify_the_topic_of_every_alarm(every_stage: StageTemplate) -> None:
-    (topic,) = every_stage.resources("AWS::SNS::Topic")
+    (topic,) = [name for name in every_stage.resources("AWS::SNS::Topic") if "Notifications" in name]
     for alarm in alarms(every_stage).values():
         assert alarm["AlarmActions"] == [{"Ref": topic}]
         assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_should_let_alarms_of_this_account_publish_and_demand_tls(every_stage: StageTemplate) -> None:
-    denial, grant = every_stage.one("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    denial, grant, rule = every_stage.one("AWS::SNS::TopicPolicy", "Notifications")["PolicyDocument"]["Statement"]
+    assert rule["Principal"] == {"Service": "events.amazonaws.com"}
     assert (denial["Effect"], denial["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     assert grant["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert "aws:SourceAccount" in grant["Condition"]["StringEquals"]
@@ -77,6 +81,8 @@ def test_should_take_thresholds_from_the_stage() -> None:
         "throttles": 4,
         "dead_letters": 5,
         "denied_requests": 6,
+        "queue_age_seconds": 7,
+        "unaccounted": 8,
     }
     found = {name: alarm["Threshold"] for name, alarm in alarms(StageTemplate("dev", alarms=thresholds)).items()}
     assert found == {
@@ -84,10 +90,12 @@ def test_should_take_thresholds_from_the_stage() -> None:
         "PipelineFailures": 1,
         "ExecutionsTimedOut": 2,
         **dict.fromkeys(ERROR_RATES, 3),
-        "IngestionThrottles": 4,
-        "ValidationThrottles": 4,
-        "DeidentificationThrottles": 4,
+        **{f"{name.capitalize()}Throttles": 4 for name in Function},
         "IntakeDeadLetters": 5,
+        "ScheduleDeadLetters": 5,
+        "NotificationDeadLetters": 5,
+        "IntakeQueueAge": 7,
+        "Unaccounted": 8,
         "RawBucketDeniedRequests": 6,
         "ProcessedBucketDeniedRequests": 6,
     }
@@ -120,6 +128,9 @@ def test_should_show_throughput_latency_verdicts_and_cost(every_stage: StageTemp
         "Throughput: files an hour",
         "Quarantined, an hour",
         "Failures, an hour",
+        "Intake: objects in the queue",
+        "Duplicates, and objects that are not accepted, an hour",
+        "Unaccounted objects",
         "Latency end to end, ms",
         "Latency per step, ms",
         "Cost: Lambda GB-seconds, an hour",
@@ -129,8 +140,8 @@ def test_should_show_throughput_latency_verdicts_and_cost(every_stage: StageTemp
     }
     end_to_end = [metric[-1]["stat"] for metric in widgets["Latency end to end, ms"]["metrics"]]
     assert end_to_end == ["p50", "p95"]
-    assert len(widgets["Latency per step, ms"]["metrics"]) == 6
+    assert len(widgets["Latency per step, ms"]["metrics"]) == 2 * len(Function)
     gigabyte_seconds = [
         m[0]["expression"] for m in widgets["Cost: Lambda GB-seconds, an hour"]["metrics"] if len(m) == 1
     ]
-    assert gigabyte_seconds == [f"{f}_ms / 1000 * 0.5" for f in ("ingestion", "validation", "deidentification")]
+    assert gigabyte_seconds == [f"{f}_ms / 1000 * 0.5" for f in Function]

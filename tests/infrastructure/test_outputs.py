@@ -20,6 +20,16 @@ NAMES = {
     "DeidentificationLogGroupName": "deidentification-log-group-name",
     "WorkflowLogGroupName": "workflow-log-group-name",
     "DashboardUrl": "dashboard-url",
+    "LedgerTableName": "ledger-table-name",
+    "OperationsBucketName": "operations-bucket-name",
+    "ReplayStateMachineArn": "replay-state-machine-arn",
+    "EventBusName": "event-bus-name",
+    "EventBusArn": "event-bus-arn",
+    "DeliveryTopicArn": "delivery-topic-arn",
+    "IntakeQueueUrl": "intake-queue-url",
+    "IntakeDeadLettersUrl": "intake-dead-letters-url",
+    "ScheduleDeadLettersUrl": "schedule-dead-letters-url",
+    "NotificationDeadLettersUrl": "notification-dead-letters-url",
 }
 
 
@@ -53,5 +63,15 @@ def test_should_point_each_output_at_what_its_name_says(dev: StageTemplate) -> N
         "DeidentificationLogGroupName": "DeidentificationLogs",
         "WorkflowLogGroupName": "WorkflowLogs",
         "DashboardUrl": "#dashboards/dashboard/medical-imaging-pipeline-dev",
+        "LedgerTableName": "LedgerTable",
+        "OperationsBucketName": "BucketsOperations",
+        "ReplayStateMachineArn": "ReplayStateMachine",
+        "EventBusName": "AnnouncementsBus",
+        "EventBusArn": "AnnouncementsBus",
+        "DeliveryTopicArn": "AnnouncementsDeliveries",
+        "IntakeQueueUrl": "IntakeQueue",
+        "IntakeDeadLettersUrl": "IntakeDeadLetters",
+        "ScheduleDeadLettersUrl": "FunctionsDeadLetters",
+        "NotificationDeadLettersUrl": "AnnouncementsDeadLetters",
     }.items():
         assert part in values[name]

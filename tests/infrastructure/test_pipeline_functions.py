@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import DeidentificationVariables, Function, IngestionVariables, ValidationVariables
+from runtime.contract import (
+    CompletenessVariables,
+    DeidentificationVariables,
+    DispatcherVariables,
+    Function,
+    FunctionVariables,
+    IngestionVariables,
+    ReconciliationVariables,
+    ReplayVariables,
+    ValidationVariables,
+)
 from tests.infrastructure.conftest import StageTemplate, joined
 
 each_function = pytest.mark.parametrize("name", list(Function))
@@ -36,18 +46,44 @@ def rights(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
 
 
 def common_rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
-    """What every function may do: write its own log, send traces, read raw objects or learn they are gone."""
-    (log,) = [key for key in stage.resources("AWS::Logs::LogGroup") if f"{name.capitalize()}Logs" in key]
-    (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
+    """What every function may do: write its own log and send traces."""
+    (log,) = [key for key in stage.resources("AWS::Logs::LogGroup") if f"Functions{name.capitalize()}Logs" in key]
     return {
         ("logs:CreateLogStream", f"${{{log}.Arn}}"),
         ("logs:PutLogEvents", f"${{{log}.Arn}}"),
         ("xray:PutTelemetryRecords", "*"),
         ("xray:PutTraceSegments", "*"),
+    }
+
+
+def reading_rights(stage: StageTemplate) -> set[tuple[str, str]]:
+    """Read raw objects, or learn that they are gone."""
+    (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
+    return {
         ("s3:GetObject", f"${{{raw}.Arn}}/*"),
         ("s3:GetObjectVersion", f"${{{raw}.Arn}}/*"),
         ("s3:ListBucket", f"${{{raw}.Arn}}"),
     }
+
+
+def ledger_rights(stage: StageTemplate, *actions: str) -> set[tuple[str, str]]:
+    """Actions on the ledger; those who query it do so by its indexes."""
+    (table,) = stage.resources("AWS::DynamoDB::Table")
+    resources = [f"${{{table}.Arn}}", f"${{{table}.Arn}}/index/*"] if "Query" in actions else [f"${{{table}.Arn}}"]
+    return {(f"dynamodb:{action}", resource) for action in actions for resource in resources}
+
+
+def starting_rights(stage: StageTemplate) -> set[tuple[str, str]]:
+    """Start executions of the processing workflow, and look up the version of an object."""
+    (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
+    region, account = (stage.config.region or "${AWS::Region}"), (stage.config.account or "${AWS::AccountId}")
+    partition = "aws" if stage.config.region else "${AWS::Partition}"
+    machine = f"arn:{partition}:states:{region}:{account}:stateMachine:{stage.config.name}"
+    return {("states:StartExecution", machine), ("s3:ListBucketVersions", f"${{{raw}.Arn}}")}
+
+
+TIMEOUTS = {"dispatcher": 120, "reconciliation": 900, "replay": 60}
+METRICS = {("cloudwatch:PutMetricData", "*")}
 
 
 @each_function
@@ -56,7 +92,7 @@ def test_should_run_on_arm_with_512_mb_for_300_s_by_default(dev: StageTemplate, 
     assert properties["Architectures"] == ["arm64"]
     assert properties["Runtime"] == "python3.12"
     assert properties["MemorySize"] == 512
-    assert properties["Timeout"] == 300
+    assert properties["Timeout"] == TIMEOUTS.get(name, 300)
     assert properties["Handler"] == f"runtime.handlers.{name}.handler"
     assert properties["TracingConfig"] == {"Mode": "Active"}
 
@@ -97,12 +133,16 @@ def test_should_write_json_logs_into_a_named_group(every_stage: StageTemplate, n
         (Function.INGESTION, IngestionVariables),
         (Function.VALIDATION, ValidationVariables),
         (Function.DEIDENTIFICATION, DeidentificationVariables),
+        (Function.DISPATCHER, DispatcherVariables),
+        (Function.REPLAY, ReplayVariables),
+        (Function.RECONCILIATION, ReconciliationVariables),
+        (Function.COMPLETENESS, CompletenessVariables),
     ],
 )
 def test_should_set_the_variables_that_the_handler_validates(
     every_stage: StageTemplate,
     name: str,
-    model: type[IngestionVariables | ValidationVariables | DeidentificationVariables],
+    model: type[FunctionVariables],
 ) -> None:
     variables = function(every_stage, name)["Environment"]["Variables"]
     assert set(variables) == set(model.model_fields)
@@ -118,21 +158,78 @@ def test_should_pass_the_stages_strictness_and_profile() -> None:
     assert function(stage, "deidentification")["Environment"]["Variables"]["PROFILE"] == "basic"
 
 
-def test_should_let_ingestion_read_raw_objects_and_look_versions_up(every_stage: StageTemplate) -> None:
-    (raw,) = [name for name in every_stage.resources("AWS::S3::Bucket") if "Raw" in name]
-    allowed = rights(every_stage, "IngestionRole")
-    assert allowed == common_rights(every_stage, "ingestion") | {("s3:ListBucketVersions", f"${{{raw}.Arn}}")}
+def test_should_let_ingestion_read_raw_objects_and_record_their_study(every_stage: StageTemplate) -> None:
+    assert rights(every_stage, "IngestionRole") == (
+        common_rights(every_stage, "ingestion")
+        | reading_rights(every_stage)
+        | ledger_rights(every_stage, "GetItem", "UpdateItem")
+    )
 
 
 def test_should_let_validation_read_raw_objects_and_nothing_else(every_stage: StageTemplate) -> None:
-    assert rights(every_stage, "ValidationRole") == common_rights(every_stage, "validation")
+    assert rights(every_stage, "ValidationRole") == common_rights(every_stage, "validation") | reading_rights(
+        every_stage
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "ledger", "metrics"),
+    [
+        ("dispatcher", ("GetItem", "UpdateItem"), METRICS),
+        ("replay", ("GetItem", "UpdateItem"), set()),
+        ("reconciliation", ("GetItem", "UpdateItem", "Query"), METRICS),
+    ],
+)
+def test_should_let_who_starts_executions_read_raw_objects_and_write_none(
+    every_stage: StageTemplate, name: str, ledger: tuple[str, ...], metrics: set[tuple[str, str]]
+) -> None:
+    (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
+    results = {("s3:ListBucket", f"${{{processed}.Arn}}")} if name == "reconciliation" else set()
+    queue = {r for r in rights(every_stage, f"{name.capitalize()}Role") if r[0].startswith("sqs:")}
+    assert rights(every_stage, f"{name.capitalize()}Role") - queue == (
+        common_rights(every_stage, name)
+        | reading_rights(every_stage)
+        | starting_rights(every_stage)
+        | ledger_rights(every_stage, *ledger)
+        | metrics
+        | results
+    )
+    assert {action for action, _ in queue} == QUEUE_ACTIONS.get(name, set())
+
+
+QUEUE_ACTIONS = {
+    "dispatcher": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueUrl"}
+    | {"sqs:GetQueueAttributes"},
+    "reconciliation": {"sqs:SendMessage"},
+}
+
+
+def test_should_let_completeness_write_manifests_and_read_no_object(every_stage: StageTemplate) -> None:
+    (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
+    (bus,) = every_stage.resources("AWS::Events::EventBus")
+    (queue,) = [key for key in every_stage.resources("AWS::SQS::Queue") if "FunctionsDeadLetters" in key]
+    assert rights(every_stage, "CompletenessRole") == (
+        common_rights(every_stage, "completeness")
+        | ledger_rights(every_stage, "GetItem", "UpdateItem", "Query")
+        | {
+            ("s3:PutObject", f"${{{processed}.Arn}}/*/manifest-*.jsonl"),
+            ("events:PutEvents", f"${{{bus}.Arn}}"),
+            ("sqs:SendMessage", f"${{{queue}.Arn}}"),
+        }
+    )
 
 
 def test_should_let_deidentification_alone_write_processed_objects_and_read_the_key(every_stage: StageTemplate) -> None:
     buckets = every_stage.resources("AWS::S3::Bucket")
     (processed,) = [name for name in buckets if "Processed" in name]
     (secret,) = every_stage.resources("AWS::SecretsManager::Secret")
-    assert rights(every_stage, "DeidentificationRole") == common_rights(every_stage, "deidentification") | {
+    shared = (
+        common_rights(every_stage, "deidentification")
+        | reading_rights(every_stage)
+        | ledger_rights(every_stage, "GetItem", "UpdateItem")
+    )
+    assert rights(every_stage, "DeidentificationRole") == shared | {
+        ("s3:ListBucket", f"${{{processed}.Arn}}"),
         ("s3:PutObject", f"${{{processed}.Arn}}/*"),
         ("s3:AbortMultipartUpload", f"${{{processed}.Arn}}/*"),
         ("s3:GetObject", f"${{{processed}.Arn}}/*"),

@@ -10,9 +10,16 @@ import pytest
 from pydantic import BaseModel
 
 from runtime.contract import (
+    LEDGER_VERDICTS,
     DeidentificationBody,
+    ExecutionInput,
+    Function,
     IngestionBody,
+    InstanceDelivered,
+    InstanceQuarantined,
+    LedgerStatus,
     Metric,
+    ObjectCoordinates,
     RejectionBody,
     State,
     ValidationBody,
@@ -25,7 +32,7 @@ STEPS: dict[str, tuple[str, str, str, type[BaseModel]]] = {
     "DeidentificationStep": (
         "CheckDeidentificationStatus",
         "ParseDeidentificationResult",
-        "PublishSuccessMetric",
+        "RecordDelivery",
         DeidentificationBody,
     ),
 }
@@ -48,9 +55,17 @@ def test_should_have_exactly_the_states_of_the_contract(every_stage: StageTempla
 def test_should_go_on_when_accepted_quarantine_when_rejected_and_fail_otherwise(dev: StageTemplate, step: str) -> None:
     check, parse, following, _ = STEPS[step]
     assert dev.states[step]["Next"] == check
+    duplicate = {
+        "And": [
+            {"Variable": "$.step.statusCode", "NumericEquals": 200},
+            {"Variable": "$.step.body.outcome", "StringEquals": "duplicate"},
+        ],
+        "Next": "RecordDuplicate",
+    }
     assert dev.states[check] == {
         "Type": "Choice",
         "Choices": [
+            *([duplicate] if step == "DeidentificationStep" else []),
             {"Variable": "$.step.statusCode", "NumericEquals": 200, "Next": parse},
             {"Variable": "$.step.statusCode", "NumericEquals": 422, "Next": "QuarantineHandler"},
         ],
@@ -59,17 +74,35 @@ def test_should_go_on_when_accepted_quarantine_when_rejected_and_fail_otherwise(
     assert dev.states[parse]["Next"] == following
 
 
-def test_should_end_in_three_ways(dev: StageTemplate) -> None:
-    assert chain(dev.states, "PublishSuccessMetric") == ["PublishSuccessMetric", "SuccessState"]
+def test_should_end_in_four_ways(dev: StageTemplate) -> None:
+    assert chain(dev.states, "RecordDelivery") == [
+        "RecordDelivery",
+        "AnnounceDelivery",
+        "PublishSuccessMetric",
+        "SuccessState",
+    ]
+    assert chain(dev.states, "RecordDuplicate") == ["RecordDuplicate", "PublishDuplicateMetric", "DuplicateState"]
     assert chain(dev.states, "QuarantineHandler") == [
         "QuarantineHandler",
         "TagQuarantinedObject",
+        "RecordQuarantine",
+        "AnnounceQuarantine",
         "PublishQuarantineMetric",
         "QuarantinedState",
     ]
-    assert chain(dev.states, "ErrorHandler") == ["ErrorHandler", "PublishFailureMetric", "FailureState"]
-    ends = {name: dev.states[name]["Type"] for name in ("SuccessState", "QuarantinedState", "FailureState")}
-    assert ends == {"SuccessState": "Succeed", "QuarantinedState": "Succeed", "FailureState": "Fail"}
+    assert chain(dev.states, "ErrorHandler") == [
+        "ErrorHandler",
+        "RecordFailure",
+        "PublishFailureMetric",
+        "FailureState",
+    ]
+    ends = {name: state["Type"] for name, state in dev.states.items() if state["Type"] in {"Succeed", "Fail"}}
+    assert ends == {
+        "SuccessState": "Succeed",
+        "DuplicateState": "Succeed",
+        "QuarantinedState": "Succeed",
+        "FailureState": "Fail",
+    }
 
 
 @each_step
@@ -99,11 +132,111 @@ def test_should_catch_every_error_of_a_step(every_stage: StageTemplate, step: st
 
 def test_should_bound_every_task_and_the_whole_machine(every_stage: StageTemplate) -> None:
     tasks = {name: state for name, state in every_stage.states.items() if state["Type"] == "Task"}
-    assert len(tasks) == 7
+    assert len(tasks) == 14
     assert all(task["TimeoutSeconds"] > 0 for task in tasks.values())
-    for name, settings in every_stage.config.functions.items():
-        assert tasks[f"{name.capitalize()}Step"]["TimeoutSeconds"] == settings.timeout_seconds + 15
+    for name in (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION):
+        timeout = every_stage.config.functions[name].timeout_seconds
+        assert tasks[f"{name.capitalize()}Step"]["TimeoutSeconds"] == timeout + 15
     assert every_stage.definition["TimeoutSeconds"] == 7200
+
+
+def test_should_bound_an_express_execution_by_the_five_minutes_that_it_may_take() -> None:
+    express = StageTemplate("dev", workflow_type="EXPRESS")
+    assert express.definition["TimeoutSeconds"] == 300
+    assert express.one("AWS::StepFunctions::StateMachine", "Workflow")["StateMachineType"] == "EXPRESS"
+    replay = express.one("AWS::StepFunctions::StateMachine", "Replay")
+    assert "StateMachineType" not in replay, "a distributed map needs a STANDARD workflow"
+
+
+def test_should_be_a_standard_workflow_by_default(every_stage: StageTemplate) -> None:
+    assert every_stage.one("AWS::StepFunctions::StateMachine", "Workflow")["StateMachineType"] == "STANDARD"
+
+
+RECORDS: dict[str, tuple[LedgerStatus, str, type[BaseModel] | None]] = {
+    "RecordDelivery": (LedgerStatus.DELIVERED, "AnnounceDelivery", DeidentificationBody),
+    "RecordDuplicate": (LedgerStatus.DUPLICATE, "PublishDuplicateMetric", DeidentificationBody),
+    "RecordQuarantine": (LedgerStatus.QUARANTINED, "AnnounceQuarantine", RejectionBody),
+    "RecordFailure": (LedgerStatus.FAILED, "PublishFailureMetric", None),
+}
+each_record = pytest.mark.parametrize("state", RECORDS)
+
+
+@each_record
+def test_should_record_a_verdict_unless_the_ledger_knows_a_later_one(every_stage: StageTemplate, state: str) -> None:
+    status, following, _ = RECORDS[state]
+    task = every_stage.states[state]
+    parameters = task["Parameters"]
+    assert task["Resource"].endswith(":states:::dynamodb:updateItem")
+    assert "LedgerTable" in parameters["TableName"]
+    assert parameters["UpdateExpression"] == LEDGER_VERDICTS[status]
+    assert parameters["ConditionExpression"] == "#attempt < :attempt OR (#attempt = :attempt AND #rank < :rank)"
+    assert parameters["ExpressionAttributeValues"][":status"] == {"S": status}
+    assert parameters["ExpressionAttributeValues"][":rank"] == {"N": str(status.rank)}
+    late = "DynamoDB.ConditionalCheckFailedException"
+    assert task["Catch"] == [{"ErrorEquals": [late], "ResultPath": None, "Next": following}]
+    assert task["Retry"][0] == {"ErrorEquals": [late], "MaxAttempts": 0}
+    assert task["Next"] == following
+    assert task["ResultPath"] is None
+
+
+@each_record
+def test_should_give_a_value_for_every_placeholder_of_a_record_and_none_else(dev: StageTemplate, state: str) -> None:
+    """DynamoDB refuses a request with a name or value too many or too few."""
+    parameters = dev.states[state]["Parameters"]
+    expressions = parameters["UpdateExpression"] + parameters["ConditionExpression"]
+    assert set(parameters["ExpressionAttributeNames"]) == set(re.findall(r"#\w+", expressions))
+    assert set(parameters["ExpressionAttributeValues"]) == set(re.findall(r":\w+", expressions))
+
+
+@each_record
+def test_should_record_only_fields_that_the_step_answers_with(dev: StageTemplate, state: str) -> None:
+    body = RECORDS[state][2]
+    read = re.findall(r'"\$\.(?:step\.body\.|deidentification\.)?(\w+)"', json.dumps(dev.states[state]["Parameters"]))
+    assert read
+    assert set(read) <= (set(body.model_fields) if body else {"error"})
+
+
+@pytest.mark.parametrize("state", [*RECORDS, "AnnounceDelivery", "AnnounceQuarantine"])
+def test_should_wait_half_an_hour_for_the_ledger_and_the_bus(every_stage: StageTemplate, state: str) -> None:
+    patient = every_stage.states[state]["Retry"][-1]
+    assert patient["ErrorEquals"] == ["States.ALL"]
+    assert patient["JitterStrategy"] == "FULL"
+    delays = [
+        min(patient["IntervalSeconds"] * patient["BackoffRate"] ** n, patient["MaxDelaySeconds"]) for n in range(40)
+    ]
+    assert sum(delays) / 2 > 15 * 60, "full jitter halves them on average"
+    assert patient["MaxAttempts"] == 40
+
+
+@each_record
+def test_should_name_the_row_and_the_attempt_by_what_started_the_execution(dev: StageTemplate, state: str) -> None:
+    parameters = dev.states[state]["Parameters"]
+    assert parameters["Key"] == {
+        "object_id": {"S.$": "States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)"}
+    }
+    values = parameters["ExpressionAttributeValues"]
+    assert values[":attempt"] == {"N.$": "States.Format('{}', $$.Execution.Input.attempt)"}
+    assert values[":updated_at"] == {"S.$": "$$.State.EnteredTime"}
+    coordinates = ObjectCoordinates(bucket="b", key="k", version_id="v", size=1, etag="e")
+    names = [ExecutionInput(object=coordinates, attempt=attempt).execution_name for attempt in (1, 2)]
+    assert [name.split("-")[0] for name in names] == [coordinates.object_id] * 2
+
+
+@pytest.mark.parametrize(
+    ("state", "model"), [("AnnounceDelivery", InstanceDelivered), ("AnnounceQuarantine", InstanceQuarantined)]
+)
+def test_should_announce_what_the_events_model_says(
+    every_stage: StageTemplate, state: str, model: type[BaseModel]
+) -> None:
+    task = every_stage.states[state]
+    assert task["Resource"].endswith(":states:::events:putEvents")
+    (entry,) = task["Parameters"]["Entries"]
+    assert (entry["Source"], entry["DetailType"]) == ("medical-imaging-pipeline", model.__name__)
+    assert "AnnouncementsBus" in entry["EventBusName"]
+    assert {name.removesuffix(".$") for name in entry["Detail"]} == set(model.model_fields)
+    assert "$.object." not in json.dumps(entry), "the key may identify a patient"
+    assert task["ResultPath"] is None
+    assert "Catch" not in task, "an event that was not put is put when the execution is redriven"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +245,7 @@ def test_should_bound_every_task_and_the_whole_machine(every_stage: StageTemplat
         ("PublishSuccessMetric", Metric.SUCCESS, "SuccessState"),
         ("PublishQuarantineMetric", Metric.QUARANTINE, "QuarantinedState"),
         ("PublishFailureMetric", Metric.FAILURE, "FailureState"),
+        ("PublishDuplicateMetric", Metric.DUPLICATE, "DuplicateState"),
     ],
 )
 def test_should_count_a_verdict_and_never_change_it(
@@ -144,7 +278,7 @@ def test_should_tag_the_version_that_was_judged_and_go_on_when_it_is_gone(dev: S
     ]
     assert task["ResultPath"] is None
     assert task["Catch"] == [
-        {"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "PublishQuarantineMetric"},
+        {"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "RecordQuarantine"},
     ]
 
 
@@ -162,10 +296,9 @@ def test_should_name_an_error_when_a_status_is_neither_accepted_nor_rejected(dev
     assert dev.states[step]["ResultPath"] == "$.step"
 
 
-def test_should_give_later_steps_the_coordinates_and_nothing_else(dev: StageTemplate) -> None:
-    assert dev.states["IngestionStep"]["Parameters"]["Payload.$"] == "$"
-    for step in ("ValidationStep", "DeidentificationStep"):
-        assert dev.states[step]["Parameters"]["Payload"] == {"object.$": "$.object"}
+def test_should_give_every_step_what_started_the_execution(dev: StageTemplate) -> None:
+    for step in STEPS:
+        assert dev.states[step]["Parameters"]["Payload.$"] == "$$.Execution.Input"
 
 
 @each_step
@@ -187,7 +320,7 @@ def test_should_keep_every_result_until_the_end(dev: StageTemplate) -> None:
 
 
 def test_should_trace_and_log_without_the_data_of_executions(every_stage: StageTemplate) -> None:
-    machine = every_stage.one("AWS::StepFunctions::StateMachine")
+    machine = every_stage.one("AWS::StepFunctions::StateMachine", "Workflow")
     assert machine["StateMachineName"] == f"medical-imaging-pipeline-{every_stage.config.stage}"
     assert machine["TracingConfiguration"] == {"Enabled": True}
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
@@ -203,3 +336,13 @@ def test_should_publish_metrics_of_its_own_namespace_only(every_stage: StageTemp
         if "cloudwatch:PutMetricData" in statement["Action"]
     ]
     assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": "MedicalImaging/Pipeline"}}
+
+
+def test_should_update_the_ledger_and_put_events_on_the_stages_bus_and_no_other(every_stage: StageTemplate) -> None:
+    allowed = {
+        str(statement["Action"]): str(statement["Resource"])
+        for statement in every_stage.statements("WorkflowStateMachineRole")
+    }
+    assert "LedgerTable" in allowed["dynamodb:UpdateItem"]
+    assert "index" not in allowed["dynamodb:UpdateItem"]
+    assert "AnnouncementsBus" in allowed["events:PutEvents"]

@@ -32,10 +32,18 @@ def test_should_deploy_what_the_snapshot_shows(every_stage: StageTemplate, snaps
     assert readable(every_stage.json) == snapshot(extension_class=JSONSnapshotExtension)
 
 
+def test_should_deploy_the_same_states_as_an_express_workflow(dev: StageTemplate, snapshot: SnapshotAssertion) -> None:
+    express = StageTemplate("dev", workflow_type="EXPRESS")
+    assert express.states == dev.states
+    machine = express.one("AWS::StepFunctions::StateMachine", "Workflow")
+    assert readable(machine) == snapshot(extension_class=JSONSnapshotExtension)
+
+
 def test_should_show_the_state_machine_as_json_and_mask_only_asset_hashes(dev: StageTemplate) -> None:
     shown = readable(dev.json)
-    (machine,) = [r for r in shown["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine"]
-    assert machine["Properties"]["DefinitionString"]["StartAt"] == "IngestionStep"
+    machines = [r for r in shown["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine"]
+    starts = [machine["Properties"]["DefinitionString"]["StartAt"] for machine in machines]
+    assert sorted(starts) == ["IngestionStep", "ReplayObjects"]
     masks = re.findall(r'"([^"]*ASSET[^"]*)"', json.dumps(shown))
     assert set(masks) == {"ASSET.zip"}
-    assert len(masks) == 4, "three functions and a layer"
+    assert len(masks) == 8, "seven functions and a layer"

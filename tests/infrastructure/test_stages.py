@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from imaging_pipeline.stages import STAGES, StageError, stage_config
+from runtime.contract import Function
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate
 
 
@@ -42,6 +43,16 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"region": "Frankfurt"}, "region"),
         ({"profile": "../basic"}, "profile"),
         ({"colour": "blue"}, "colour"),
+        ({"workflow_type": "FAST"}, "workflow_type"),
+        ({"dispatcher_concurrency": 1}, "dispatcher_concurrency"),
+        ({"functions": {"dispatcher": {"reserved_concurrency": 0}}}, "functions.dispatcher.reserved_concurrency"),
+        ({"stuck_after_seconds": 7200}, "stuck_after_seconds must exceed the 7200 s"),
+        ({"workflow_type": "EXPRESS", "stuck_after_seconds": 300}, "stuck_after_seconds must exceed the 300 s"),
+        ({"study_quiet_seconds": 0}, "study_quiet_seconds"),
+        ({"reconciliation_minutes": 1}, "reconciliation_minutes"),
+        ({"replay_concurrency": 0}, "replay_concurrency"),
+        ({"replay_tolerated_failure_percent": 101}, "replay_tolerated_failure_percent"),
+        ({"delivery_emails": "nobody"}, "delivery_emails.0"),
     ],
 )
 def test_should_refuse_a_setting_out_of_range_in_one_sentence(overrides: dict[str, Any], named: str) -> None:
@@ -73,11 +84,9 @@ def test_should_leave_account_and_region_of_other_stages_to_the_deployment(dev: 
 
 def test_should_follow_the_running_interpreter_and_machine_in_stage_local() -> None:
     config = stage_config("local", {})
-    settings = set(config.functions.values())
-    assert len(settings) == 1
-    (common,) = settings
-    assert common.python_version == f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert (common.architecture == "arm64") == (platform.machine() in {"arm64", "aarch64"})
+    ((python_version, architecture),) = {(each.python_version, each.architecture) for each in config.functions.values()}
+    assert python_version == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert (architecture == "arm64") == (platform.machine() in {"arm64", "aarch64"})
     assert config.runs_on_this_machine
 
 
@@ -89,6 +98,8 @@ def test_should_carry_the_stage_in_every_name(every_stage: StageTemplate) -> Non
         "AWS::Lambda::LayerVersion": "LayerName",
         "AWS::StepFunctions::StateMachine": "StateMachineName",
         "AWS::Events::Rule": "Name",
+        "AWS::Events::EventBus": "Name",
+        "AWS::DynamoDB::Table": "TableName",
         "AWS::SQS::Queue": "QueueName",
         "AWS::SNS::Topic": "TopicName",
         "AWS::CloudWatch::Alarm": "AlarmName",
@@ -101,6 +112,13 @@ def test_should_carry_the_stage_in_every_name(every_stage: StageTemplate) -> Non
         assert resources
         for resource in resources.values():
             assert name in resource["Properties"][field]
+
+
+def test_should_keep_a_functions_own_default_where_the_stage_sets_another_of_its_settings() -> None:
+    config = stage_config("dev", {"functions": {"dispatcher": {"memory_mb": 1024}}})
+    dispatcher = config.functions[Function.DISPATCHER]
+    assert (dispatcher.memory_mb, dispatcher.timeout_seconds) == (1024, 120)
+    assert config.functions[Function.INGESTION].timeout_seconds == 300
 
 
 def test_should_not_change_once_validated() -> None:

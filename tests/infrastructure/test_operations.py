@@ -1,0 +1,123 @@
+"""Operations: announcements, scheduled checks and replays."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from runtime.contract import Function, ReplayInput, ReplayItem, ReplayState
+from tests.infrastructure.conftest import StageTemplate, joined
+
+
+def test_should_announce_on_a_bus_of_the_stage(every_stage: StageTemplate) -> None:
+    bus = every_stage.one("AWS::Events::EventBus")
+    assert bus["Name"] == f"medical-imaging-pipeline-{every_stage.config.stage}"
+
+
+def test_should_tell_the_subscribers_of_each_complete_study() -> None:
+    stage = StageTemplate("dev", delivery_emails="r@example.org")
+    rule = stage.one("AWS::Events::Rule", "StudyDelivered")
+    assert rule["EventPattern"] == {"source": ["medical-imaging-pipeline"], "detail-type": ["StudyDelivered"]}
+    (bus,) = stage.resources("AWS::Events::EventBus")
+    assert rule["EventBusName"] == {"Ref": bus}
+    (subscription,) = stage.resources("AWS::SNS::Subscription").values()
+    assert subscription["Properties"]["TopicArn"] == rule["Targets"][0]["Arn"]
+    assert (subscription["Properties"]["Protocol"], subscription["Properties"]["Endpoint"]) == (
+        "email",
+        "r@example.org",
+    )
+
+
+def test_should_tell_the_operators_of_each_failed_execution_without_its_input(every_stage: StageTemplate) -> None:
+    rule = every_stage.one("AWS::Events::Rule", "ExecutionFailed")
+    machine = next(name for name in every_stage.resources("AWS::StepFunctions::StateMachine") if "Workflow" in name)
+    assert rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": machine}],
+        "status": ["FAILED", "TIMED_OUT", "ABORTED"],
+    }
+    (target,) = rule["Targets"]
+    assert sorted(target["InputTransformer"]["InputPathsMap"].values()) == ["$.detail.executionArn", "$.detail.status"]
+
+
+def test_should_have_a_dead_letter_queue_at_every_asynchronous_edge() -> None:
+    stage = StageTemplate("dev", alert_emails="a@example.org", delivery_emails="r@example.org")
+    queues = stage.resources("AWS::SQS::Queue")
+    rules = stage.resources("AWS::Events::Rule")
+    assert len(rules) == 5
+    edges = [target["DeadLetterConfig"]["Arn"] for rule in rules.values() for target in rule["Properties"]["Targets"]]
+    subscriptions = stage.resources("AWS::SNS::Subscription").values()
+    assert len(subscriptions) == 2
+    edges += [s["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] for s in subscriptions]
+    edges += [
+        stage.one("AWS::Lambda::Function", name)["DeadLetterConfig"]["TargetArn"]
+        for name in ("FunctionsReconciliation", "FunctionsCompleteness")
+    ]
+    assert all(edge["Fn::GetAtt"][0] in queues for edge in edges)
+    stranded = [name for name, body in queues.items() if "RedrivePolicy" not in body["Properties"]]
+    assert {edge["Fn::GetAtt"][0] for edge in edges} == set(stranded), "every other queue has a dead-letter queue"
+
+
+@pytest.mark.parametrize(("name", "rate"), [("reconciliation", "rate(1 hour)"), ("completeness", "rate(1 minute)")])
+def test_should_run_each_check_by_a_rule_that_is_named_as_its_function(
+    every_stage: StageTemplate, name: str, rate: str
+) -> None:
+    rule = every_stage.one("AWS::Events::Rule", f"Schedules{name.capitalize()}")
+    assert rule["ScheduleExpression"] == rate
+    (target,) = rule["Targets"]
+    function = every_stage.resources("AWS::Lambda::Function")[target["Arn"]["Fn::GetAtt"][0]]["Properties"]
+    assert function["FunctionName"] == rule["Name"] == f"{every_stage.config.name}-{name}"
+    assert "Input" not in target, "the event names its rule"
+
+
+def test_should_take_the_rate_of_reconciliation_from_the_stage() -> None:
+    rule = StageTemplate("dev", reconciliation_minutes=15).one("AWS::Events::Rule", "SchedulesReconciliation")
+    assert rule["ScheduleExpression"] == "rate(15 minutes)"
+
+
+def test_should_replay_what_is_listed_below_a_prefix_one_child_execution_a_key(every_stage: StageTemplate) -> None:
+    definition = every_stage.machine("Replay")
+    assert definition["StartAt"] == ReplayState.REPLAY_OBJECTS
+    replay = definition["States"][ReplayState.REPLAY_OBJECTS]
+    assert replay["ItemReader"]["Resource"].endswith(":s3:listObjectsV2")
+    assert replay["ItemReader"]["Parameters"]["Prefix.$"] == "$.prefix"
+    assert replay["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
+    assert {name.removesuffix(".$") for name in replay["ItemSelector"]} == set(ReplayItem.model_fields)
+    read = {path.split(".")[1] for path in (replay["ItemSelector"]["filter.$"], "$.prefix")}
+    assert read == set(ReplayInput.model_fields)
+    assert (replay["MaxConcurrency"], replay["ToleratedFailurePercentage"]) == (20, 5)
+    assert definition["States"][ReplayState.REPLAYED] == {"Type": "Succeed"}
+
+
+def test_should_wait_patiently_when_a_replay_is_throttled(every_stage: StageTemplate) -> None:
+    states = every_stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]["States"]
+    (task,) = states.values()
+    assert task["Retry"] == every_stage.states["IngestionStep"]["Retry"]
+    assert task["TimeoutSeconds"] == every_stage.config.functions[Function.REPLAY].timeout_seconds + 15
+
+
+def test_should_bound_a_replay_as_the_stage_says() -> None:
+    stage = StageTemplate("dev", replay_concurrency=3, replay_tolerated_failure_percent=1)
+    replay = stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]
+    assert (replay["MaxConcurrency"], replay["ToleratedFailurePercentage"]) == (3, 1)
+
+
+def test_should_write_a_replays_results_into_the_operations_bucket(every_stage: StageTemplate) -> None:
+    replay = every_stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]
+    if every_stage.config.stage == "local":
+        assert "ResultWriter" not in replay, "the emulator knows none"
+        return
+    assert replay["ResultWriter"]["Parameters"]["Prefix"] == "replays/"
+    assert "BucketsOperations" in replay["ResultWriter"]["Parameters"]["Bucket"]
+
+
+def test_should_let_a_replay_list_raw_keys_and_read_no_object(every_stage: StageTemplate) -> None:
+    statements = every_stage.statements("ReplayStateMachineRole")
+    allowed = {
+        (action, joined(resource))
+        for statement in statements
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+    }
+    raw = {(action, resource) for action, resource in allowed if "BucketsRaw" in resource}
+    assert {action for action, _ in raw} == {"s3:ListBucket"}, json.dumps(sorted(raw))
