@@ -4,6 +4,7 @@ import importlib
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any
 
 import pydicom
@@ -35,6 +36,21 @@ def changed(content: bytes = CT, **attributes: Any) -> bytes:
 
 
 OTHER_PATIENT = changed(PatientID="other", PatientName="ROE^RICHARD")
+
+
+def one_after_another(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let requests for an item be atomic, as DynamoDB's are and moto's are not."""
+    lock, client = Lock(), stage.ledger._client
+
+    def locked(request: Callable[..., Any]) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            with lock:
+                return request(**arguments)
+
+        return call
+
+    monkeypatch.setattr(client, "update_item", locked(client.update_item))
+    monkeypatch.setattr(client, "get_item", locked(client.get_item))
 
 
 def upload_in_parts(stage: Stage, content: bytes, key: str) -> ObjectCoordinates:
@@ -109,7 +125,10 @@ def test_should_deliver_the_same_file_under_many_keys_once(stage: Stage) -> None
     assert (versions(stage), bodies[1]["bytes_written"], bodies[1]["pixel_identity"]) == (1, 0, None)
 
 
-def test_should_deliver_once_when_copies_are_processed_at_the_same_time(stage: Stage) -> None:
+def test_should_deliver_once_when_copies_are_processed_at_the_same_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_after_another(stage, monkeypatch)
     uploaded = [stage.buckets.upload(CT, f"{number}.dcm") for number in range(8)]
     inputs = [execution(coordinates) for coordinates in uploaded]
     sources = [storage.S3Object(stage.buckets.s3, coordinates) for coordinates in uploaded]

@@ -103,6 +103,15 @@ def test_should_not_start_the_first_attempt_while_a_later_one_waits_for_its_star
     assert stage.executions() == []
 
 
+def test_should_start_an_attempt_as_it_was_opened(stage: Stage) -> None:
+    coordinates = stage.buckets.upload(CT, KEY)
+    stage.ledger.receive(execution(coordinates, profile="basic"))
+    stage.dispatch(message(coordinates))
+    [started] = stage.executions()
+    given = stage.states.describe_execution(executionArn=started["executionArn"])["input"]
+    assert ExecutionInput.model_validate_json(given).profile == "basic"
+
+
 def test_should_go_on_where_a_dispatcher_died_after_it_started_the_execution(stage: Stage) -> None:
     coordinates = stage.buckets.upload(CT, KEY)
     stage.ledger.receive(execution(coordinates))
