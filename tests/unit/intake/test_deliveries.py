@@ -184,7 +184,7 @@ def test_should_deliver_in_both_of_two_executions_of_one_object(stage: Stage) ->
     while_writing(stage, lambda: answers.append(stage.process(execution(coordinates))))
     answers.append(stage.process(execution(coordinates)))
     assert [answer["body"]["outcome"] for answer in answers] == ["delivered", "delivered"]
-    assert (len(stage.results()), stage.status(coordinates)) == (1, "delivered")
+    assert (len(stage.results()), versions(stage), stage.status(coordinates)) == (1, 2, "delivered")
 
 
 def test_should_quarantine_other_bytes_with_the_same_instance_and_keep_what_was_delivered(stage: Stage) -> None:
