@@ -5,7 +5,7 @@ READY := .venv/ready
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test lint synth deploy bench clean stage
+.PHONY: help demo stop test lint synth deploy cost bench clean stage
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -29,6 +29,9 @@ synth: stage $(READY) ## Write the CloudFormation template: STAGE=dev
 
 deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
+
+cost: stage $(READY) ## What a million objects cost, by workflow type and at list prices: STAGE=dev
+	@$(BIN)/python -m imaging_pipeline.cost --stage $(STAGE) $(ARGS)
 
 bench: $(READY) ## Measure, side by side with other tools
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -40,7 +40,7 @@ READING = tuple(name for name in Function if name is not Function.COMPLETENESS)
 
 LEDGER_ACTIONS: Mapping[Function, tuple[str, ...]] = {
     Function.DISPATCHER: ("GetItem", "UpdateItem"),
-    Function.INGESTION: ("GetItem", "UpdateItem"),
+    Function.INGESTION: ("UpdateItem",),
     Function.DEIDENTIFICATION: ("GetItem", "UpdateItem"),
     Function.REPLAY: ("GetItem", "UpdateItem"),
     Function.RECONCILIATION: ("GetItem", "UpdateItem", "Query"),

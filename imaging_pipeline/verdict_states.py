@@ -63,8 +63,8 @@ class VerdictStates:
     ) -> sfn.IChainable:
         """Record a verdict, unless the ledger knows a later one: then this one is late, or comes twice.
 
-        There is no way on without the record: where it can't be made for half an hour, the execution fails here, and
-        goes on from here when it is redriven.
+        There is no way on without the record: where the ledger stays away, the execution fails here, and goes on from
+        here when it is redriven.
         """
         values: dict[str, Any] = {
             f":{LedgerAttribute.STATUS}": {"S": status.value},
@@ -145,7 +145,7 @@ def publishing_metrics() -> iam.PolicyStatement:
 
 
 def _retry_patiently(task: sfn.CustomState) -> None:
-    """Whatever keeps a service away, wait for it for about half an hour."""
+    """Whatever keeps a service away, wait for it: a quarter of an hour on average, half an hour at most."""
     task.add_retry(
         errors=[sfn.Errors.ALL],
         interval=Duration.seconds(1),

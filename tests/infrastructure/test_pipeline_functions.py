@@ -160,9 +160,7 @@ def test_should_pass_the_stages_strictness_and_profile() -> None:
 
 def test_should_let_ingestion_read_raw_objects_and_record_their_study(every_stage: StageTemplate) -> None:
     assert rights(every_stage, "IngestionRole") == (
-        common_rights(every_stage, "ingestion")
-        | reading_rights(every_stage)
-        | ledger_rights(every_stage, "GetItem", "UpdateItem")
+        common_rights(every_stage, "ingestion") | reading_rights(every_stage) | ledger_rights(every_stage, "UpdateItem")
     )
 
 
