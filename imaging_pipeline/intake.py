@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from imaging_pipeline.queues import RETENTION, dead_letter_queue
+from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import Function
 
@@ -20,6 +20,8 @@ BATCH_SIZE = 10
 MAX_RECEIVES = 5
 # AWS asks for six times the function's time-out, so that a batch doesn't come back while it is still worked on.
 VISIBILITY_FACTOR = 6
+# Half of the dead letters' time, since SQS counts that from the first arrival, not from the move.
+RETENTION = Duration.days(7)
 
 
 class Intake(Construct):
