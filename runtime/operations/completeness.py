@@ -151,8 +151,8 @@ class Study(Frozen):
 class Outcomes(Frozen):
     """What one look at the studies led to, in numbers of studies."""
 
-    announced: int
-    unchanged: int
+    announced: int = 0
+    unchanged: int = 0
     waiting: int = 0
     """not quiet yet; a later look will find them by the verdict they wait for"""
     pending: int = 0
