@@ -105,6 +105,9 @@ _MIDDLE_OF_MONTH: Final = 15
 _DA_LENGTH: Final = 8
 
 
+MONTH_NAMES: Final = frozenset(_MONTHS)
+
+
 class _Reading(NamedTuple):
     """One way to read a match: the date and the groups that hold its month and day."""
 
