@@ -40,7 +40,7 @@ def words(text: str) -> list[Word]:
     """Split a text into its words, also where capitals do (``JaneDoe``), the larger word first."""
     pattern = _ASCII_WORD if text.isascii() else _WORD
     found = [Word(m.start(), m.end(), m[0], fold(m[0])) for m in pattern.finditer(text)]
-    return list(_with_subwords(found)) if _CAMEL_CASE.search(text) else found
+    return list(_with_subwords(found)) if not text.isascii() or _CAMEL_CASE.search(text) else found
 
 
 def folded_words(text: str) -> set[str]:
@@ -54,10 +54,12 @@ def folded_words(text: str) -> set[str]:
 def _with_subwords(found: list[Word]) -> Iterator[Word]:
     for word in found:
         yield word
-        if _CAMEL_CASE.search(word.source):
-            for match in _SUBWORD.finditer(word.source):
-                start = word.start + match.start()
-                yield Word(start, start + len(match[0]), match[0], match[0].lower())
+        shape = word.source if word.source.isascii() else "".join("aA"[c.isupper()] for c in word.source)
+        if _CAMEL_CASE.search(shape):
+            for match in _SUBWORD.finditer(shape):
+                start, end = match.span()
+                part = word.source[start:end]
+                yield Word(word.start + start, word.start + end, part, fold(part))
 
 
 def fold(text: str) -> str:

@@ -58,6 +58,7 @@ KEEPING = TextCleaner(HEADER, lambda date: date)
         ("jane_doe_ct_head", "ct_head"),
         ("JaneDoe CT", "CT"),
         ("DoeChest 2mm", "Chest 2mm"),
+        ("MÜLLERJörg Knie", "Knie"),
         ("J. Doe knee", "knee"),
         ("jdoe LIVER", "LIVER"),
         ("Jane M. Doe's brain", "'s brain"),
