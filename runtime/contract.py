@@ -197,6 +197,8 @@ class PixelIdentity(StrEnum):
     NO_CHECKSUM = "no-full-object-checksum"
     """source or result has no full-object CRC-64/NVME to compare; sizes agree"""
     NO_BULK_DATA = "no-bulk-data"
+    RE_ENCODED = "re-encoded"
+    """of a deflated object: inflated and deflated again with its header, so no checksum of S3 covers it alone"""
 
 
 class DeidentificationBody(Frozen):
@@ -252,7 +254,8 @@ class StepResponse(Frozen):
 class FunctionVariables(BaseModel):
     """Environment variables of every function: written by the infrastructure, validated once at start-up."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # The environment holds credentials, and an error's text would quote it.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     STAGE: str
     POWERTOOLS_SERVICE_NAME: str

@@ -10,12 +10,12 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
 from runtime import storage
-from runtime.contract import DeidentificationBody, DeidentificationVariables, StepInput, StepResponse
+from runtime.contract import DeidentificationBody, DeidentificationVariables, PixelIdentity, StepInput, StepResponse
 from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.errors import DicomError
-from runtime.dicom.findings import from_error
+from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
 from runtime.observability import logger, metrics, step
 
@@ -47,15 +47,18 @@ def handler(event: dict[str, Any]) -> StepResponse:
         logger.info("deidentified", extra={"report": body.model_dump(mode="json", exclude={"output_key"})})
         return StepResponse.accepted(body)
     logger.info("rejected", extra={"reasons": [finding.code for finding in findings]})
-    return StepResponse.rejected(source.coordinates, findings)
+    return StepResponse.rejected(source.coordinates, reported(findings))
 
 
 def deidentify(source: storage.S3Object) -> DeidentificationBody:
     """De-identify one object version and write the result."""
-    deidentified = deidentifier().deidentify(read_header(source))
+    header = read_header(source)
+    deidentified = deidentifier().deidentify(header)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
     identity = storage.write_result(s3, source, result)
+    if header.transfer_syntax.is_deflated and header.data_set.bulk_data:
+        identity = PixelIdentity.RE_ENCODED
     report = deidentified.report
     return DeidentificationBody(
         output_key=deidentified.output_key,

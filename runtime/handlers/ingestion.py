@@ -40,6 +40,7 @@ def handler(event: dict[str, Any]) -> StepResponse:
             size=0,
             etag=created.object.etag or "",
         )
+        logger.info("rejected", extra={"object_id": gone.object_id, "reasons": [error.code]})
         return StepResponse.rejected(gone, [from_error(error)])
     return ingest(storage.S3Object(s3, coordinates))
 

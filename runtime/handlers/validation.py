@@ -12,7 +12,7 @@ from runtime import storage
 from runtime.contract import Finding, Severity, StepInput, StepResponse, ValidationBody, ValidationVariables
 from runtime.dicom.compliance import check_compliance
 from runtime.dicom.errors import DicomError
-from runtime.dicom.findings import as_errors, from_error
+from runtime.dicom.findings import as_errors, from_error, reported
 from runtime.dicom.header import read_header
 from runtime.observability import logger, metrics, step
 
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any]) -> StepResponse:
     metrics.add_metric(name="Findings", unit=MetricUnit.Count, value=len(findings))
     logger.info("validated", extra={"codes": codes, "errors": len(errors), "bytes_read": source.bytes_read})
     if errors:
-        return StepResponse.rejected(source.coordinates, findings)
+        return StepResponse.rejected(source.coordinates, reported(findings))
     return StepResponse.accepted(
         ValidationBody(warning_count=len(findings), warning_codes=codes, bytes_read=source.bytes_read)
     )

@@ -1,11 +1,16 @@
-"""Shared fixtures: the two buckets of a stage in moto, with requests to S3 recorded."""
+"""Shared fixtures: the two buckets of a stage in moto, with requests to S3 recorded, and the handlers on them."""
 
+import importlib
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
@@ -19,6 +24,21 @@ else:
 
 RAW = "raw-bucket"
 PROCESSED = "processed-bucket"
+SECRET = "stage/pseudonym-key"
+SERVICE = "medical-imaging-pipeline-test"
+
+# Handlers and Powertools read the environment when they are imported, as Lambda has them do.
+os.environ.update(
+    STAGE="test",
+    STRICT="false",
+    PROCESSED_BUCKET=PROCESSED,
+    PSEUDONYM_SECRET_ARN=SECRET,
+    PROFILE="research",
+    POWERTOOLS_SERVICE_NAME=SERVICE,
+    POWERTOOLS_METRICS_NAMESPACE="MedicalImaging/Pipeline",
+    POWERTOOLS_LOG_LEVEL="INFO",
+    AWS_DEFAULT_REGION="us-east-1",
+)
 
 
 def dicom_file(name: str) -> bytes:
@@ -62,6 +82,15 @@ def created(key: str = "scan.dcm", *, version_id: str | None = None, etag: str |
     return ObjectCreated.model_validate({"bucket": {"name": RAW}, "object": {"key": key, **optional}})
 
 
+class Context(LambdaContext):
+    """What Lambda tells a function of its invocation."""
+
+    _function_name = "function"
+    _memory_limit_in_mb = 512
+    _invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    _aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+
 @pytest.fixture
 def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
@@ -75,3 +104,53 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
         buckets = Buckets(s3)
         s3.meta.events.register("provide-client-params.s3.*", buckets.record)
         yield buckets
+
+
+@dataclass
+class Handlers:
+    """The three functions, invoked as Step Functions invokes them."""
+
+    buckets: Buckets
+
+    def invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = importlib.import_module(f"runtime.handlers.{name}").handler(event, Context())
+        return answer
+
+    def ingest(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        event = created(coordinates.key, version_id=coordinates.version_id, etag=coordinates.etag)
+        return self.invoke("ingestion", event.model_dump(by_alias=True))
+
+    def validate(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        return self.invoke("validation", {"object": coordinates.model_dump()})
+
+    def deidentify(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        return self.invoke("deidentification", {"object": coordinates.model_dump()})
+
+
+@pytest.fixture
+def handlers(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]
+) -> Iterator[Handlers]:
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="0123456789abcdef" * 4)
+    for name in ("ingestion", "validation", "deidentification"):
+        monkeypatch.setattr(importlib.import_module(f"runtime.handlers.{name}"), "s3", buckets.s3)
+    yield Handlers(buckets)
+    importlib.import_module("runtime.handlers.deidentification").deidentifier.cache_clear()
+
+
+class StandardOutput:
+    """Standard output as it is when something is written; the logger took that of its import."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Capture what functions write."""
+    for handler in importlib.import_module("runtime.observability").logger.handlers:
+        monkeypatch.setattr(handler, "stream", StandardOutput())
+    return capsys
