@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from runtime.commands.tables import shorten, text_table
 from runtime.contract import Finding, Severity
 from runtime.deidentification.engine import Deidentifier, RejectedError
-from runtime.deidentification.explanation import MEANINGS, explain
+from runtime.deidentification.explanation import explain
 from runtime.deidentification.folder import printable_path
 from runtime.deidentification.identifiers import data_set_codecs
 from runtime.deidentification.profile import Profile
@@ -90,21 +90,32 @@ def _rows(
             removed = f"{place}["
         if new is not None and new.value == entry.value and entry.path[-1] not in ruleset.decisions:
             continue
-        action, why = MEANINGS[explanation.resolved], explanation.reason
-        if new is not None and new.value != entry.value and explanation.resolved is Action.KEEP:
-            action, why = _exception(entry)
-        yield place, entry.shown, "-" if new is None else new.shown, action, why
+        action, why = explanation.meaning, explanation.reason
+        if explanation.resolved is Action.KEEP and (new is None or new.value != entry.value):
+            action, why = _exception(entry, new, ruleset)
+        yield _end(place), entry.shown, "-" if new is None else new.shown, action, why
     for place, entry in after.items():
         if place not in before and len(entry.path) == 1:
-            yield place, "-", entry.shown, "add", "says what was done to the object"
+            yield _end(place), "-", entry.shown, "add", "says what was done to the object"
 
 
-def _exception(entry: _Entry) -> tuple[str, str]:
+def _end(place: str) -> str:
+    """Cut a long place at its beginning: its end says which attribute it is."""
+    return place if len(place) <= _VALUE_WIDTH else f"...{place[3 - _VALUE_WIDTH :]}"
+
+
+def _exception(entry: _Entry, new: _Entry | None, ruleset: Ruleset) -> tuple[str, str]:
     """Say why a value changed although its attribute is kept."""
+    if new is None:
+        return "remove", "private creator of a block of which nothing is kept"
     if entry.vr == "AS":
         return "cap", "an age over 89 years identifies (45 CFR 164.514)"
     if entry.creator is not None:
         return "clean", "safe private attribute, of which text, dates, names and UIDs are treated by their VR"
+    for sequence in reversed(entry.path[:-1]):
+        if sequence in ruleset.decisions:
+            reason = f"text inside {attribute_text(sequence)}: {ruleset.decisions[sequence].reason}"
+            return "clean" if ruleset.actions[sequence] is Action.CLEAN else "replace", reason
     return "clean", "the search before release found an identifier of the header in it"
 
 

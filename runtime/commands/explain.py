@@ -10,11 +10,10 @@ from typing import Final
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
-from pydicom.uid import UID
 
 from runtime.commands.profiles import DEFAULT_PROFILE, add_profile_argument
 from runtime.commands.tables import text_table
-from runtime.deidentification.explanation import MEANINGS, Explanation, explain
+from runtime.deidentification.explanation import Explanation, explain
 from runtime.deidentification.profile import Profile, load_profile, profile_names
 from runtime.deidentification.rules import Ruleset
 from runtime.deidentification.table import Rule, rule_for, rules
@@ -115,10 +114,9 @@ def _action(explanation: Explanation) -> str:
     """Return the action in a word; of a compound one what it comes to."""
     action = explanation.action
     if not action.is_compound:
-        return f"{action} {MEANINGS[action]}"
+        return f"{action} {explanation.meaning}"
     if explanation.type is not None:
-        resolved = explanation.resolved
-        return f"{action}: {resolved} {MEANINGS[resolved]} (Type {explanation.type})"
+        return f"{action}: {explanation.resolved} {explanation.meaning} (Type {explanation.type})"
     by_type = ", ".join(f"{resolved} if Type {type_}" for type_, resolved in explanation.by_type.items())
     return f"{action}: {by_type}"
 
@@ -149,6 +147,6 @@ def _tag(text: str) -> int:
 
 def _sop_class(text: str) -> str:
     uid = _SOP_CLASSES.get(text, text)
-    if not UID(uid).is_valid:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a SOP class's keyword nor a UID")
     return uid

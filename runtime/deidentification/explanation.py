@@ -6,18 +6,18 @@ from typing import Final, NamedTuple
 
 from pydicom._dicom_dict import DicomDictionary
 
-from runtime.deidentification.attributes import _CODED_ENTRY, _CONTENT_ACTIONS
+from runtime.deidentification.attributes import _PSEUDONYMOUS
 from runtime.deidentification.private import is_safe_private
-from runtime.deidentification.residue import TEXT_VRS
 from runtime.deidentification.rules import Decision, Ruleset
 from runtime.deidentification.table import Action, rule_for
 from runtime.deidentification.types import AttributeType, attribute_type, resolve
-from runtime.dicom.elements import attribute_text, dictionary_vr
+from runtime.dicom.elements import dictionary_vr
 
 _PRIVATE: Final = 0x10000
 _KINDS_OF_TYPE: Final[tuple[AttributeType, ...]] = ("1", "2", "3")
 
-MEANINGS: Final = {
+_VALUELESS: Final = frozenset((Action.EMPTY, Action.DUMMY))
+_MEANINGS: Final = {
     Action.KEEP: "keep",
     Action.REMOVE: "remove",
     Action.EMPTY: "empty",
@@ -25,7 +25,6 @@ MEANINGS: Final = {
     Action.MAP_UID: "map UID",
     Action.CLEAN: "clean",
 }
-"""The simple actions of DICOM PS3.15 Table E.1-1a in a word."""
 
 
 class Explanation(NamedTuple):
@@ -36,11 +35,21 @@ class Explanation(NamedTuple):
     reason: str
     type: AttributeType | None
     """in the object's IOD; None where nothing says it"""
+    tag: int
 
     @property
     def resolved(self) -> Action:
         """The simple action that the attribute meets."""
         return resolve(self.action, self.type)
+
+    @property
+    def meaning(self) -> str:
+        """What that action does to this attribute, in a word."""
+        if self.resolved in _VALUELESS and self.tag in _PSEUDONYMOUS:
+            return "pseudonym"
+        if self.resolved is Action.DUMMY and dictionary_vr(self.tag) == "UI":
+            return _MEANINGS[Action.MAP_UID]
+        return _MEANINGS[self.resolved]
 
     @property
     def by_type(self) -> dict[AttributeType, Action]:
@@ -51,7 +60,10 @@ class Explanation(NamedTuple):
 def explain(
     ruleset: Ruleset, path: tuple[int, ...], *, sop_class_uid: str = "", creator: str | None = None
 ) -> Explanation:
-    """Say what a profile does to an attribute.
+    """Say what a profile does to an attribute by a rule of its own.
+
+    Text that no rule names may change all the same: inside a sequence whose rule cleans or replaces what it says, and
+    where the search before release finds an identifier in it.
 
     Parameters
     ----------
@@ -64,30 +76,18 @@ def explain(
     creator
         Of a private attribute: the value of the element that reserves its block.
     """
-    decision = _within_sequence(ruleset, path) or _decision(ruleset, path[-1], creator)
-    return Explanation(decision.action, decision.reason, attribute_type(sop_class_uid, path))
-
-
-def _within_sequence(ruleset: Ruleset, path: tuple[int, ...]) -> Decision | None:
-    """Return what happens to an attribute that no rule names, inside a sequence that one cleans or replaces."""
-    *sequences, tag = path
-    if tag in ruleset.decisions or tag & _PRIVATE or dictionary_vr(tag) not in TEXT_VRS:
-        return None
-    for sequence in reversed(sequences):
-        action = ruleset.actions.get(sequence)
-        if action in _CONTENT_ACTIONS and not (action is Action.DUMMY and tag in _CODED_ENTRY):
-            return Decision(action, f"text inside {attribute_text(sequence)}: {ruleset.decisions[sequence].reason}")
-        if action in _CONTENT_ACTIONS:
-            break
-    return None
+    decision = _decision(ruleset, path[-1], creator)
+    return Explanation(decision.action, decision.reason, attribute_type(sop_class_uid, path), path[-1])
 
 
 def _decision(ruleset: Ruleset, tag: int, creator: str | None) -> Decision:
     decision = ruleset.decisions.get(tag)
     if decision is not None:
         return decision
-    if tag & _PRIVATE:
+    if tag & _PRIVATE and tag & 0xFFFF:
         return _private(ruleset, tag, creator)
+    if tag & 0xFFFF == 0:
+        return Decision(Action.REMOVE, "group length, retired, and wrong after any change")
     if tag in DicomDictionary:
         return Decision(Action.KEEP, "Table E.1-1 does not name it")
     if rule_for(tag) is not None:
