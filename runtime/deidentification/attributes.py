@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
@@ -35,9 +35,15 @@ _PRIVATE: Final = 0x10000
 _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
 _DATE_VRS: Final = frozenset(("DA", "DT"))
-_CONTENT_ACTIONS: Final = frozenset((Action.CLEAN, Action.DUMMY))
-_CODED_ENTRY: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104, 0x00080119, 0x00080120))
-"""CodeValue, CodingSchemeDesignator and -Version, CodeMeaning, LongCodeValue, URNCodeValue: say which, not what."""
+_CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
+    Action.CLEAN: Action.CLEAN,
+    Action.DUMMY: Action.DUMMY,
+    Action.MAP_UID: Action.DUMMY,
+}
+"""What a rule for a sequence asks of the text in it; of references nothing but their UIDs is wanted."""
+_CODE_MEANING: Final = 0x00080104
+_CODE: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080119, 0x00080120))
+"""CodeValue, CodingSchemeDesignator and -Version, LongCodeValue, URNCodeValue: say which, not what."""
 _KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
 
 
@@ -123,27 +129,33 @@ class AttributeDeidentifier:
     def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
-        action = self._actions.get(element.tag)
+        own_action = _CONTENT_ACTIONS.get(self._action(element.tag, scope))
         return Scope(
             (*scope.path, element.tag),
             item.encoding,
             codecs,
             self._kept_private(item.elements, codecs),
-            action if action in _CONTENT_ACTIONS else scope.content_action,
+            own_action or scope.content_action,
+            keeps_codes=own_action is not Action.DUMMY,
         )
+
+    def _action(self, tag: int, scope: Scope) -> Action | None:
+        """Return the simple action of the rule that names an attribute, None where none does."""
+        action = self._actions.get(tag)
+        if action is None or action in self._apply:
+            return action
+        return resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
         tag = element.tag
-        action = self._actions.get(tag)
+        action = self._action(tag, scope)
         if action is None:
             if tag in DicomDictionary:
                 return self._unlisted(element, scope) if self._also_clean or scope.content_action else None
             if tag in scope.kept_private:
                 return self._private(element, scope)
             action = Action.REMOVE
-        if action not in self._apply:
-            action = resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
         self.touched.append((tag, action))
         return self._apply[action](element, scope)
 
@@ -200,7 +212,8 @@ class AttributeDeidentifier:
             self.cleaned.append((element, value))
             return None
         encoded = encode_text(cleaned, scope.encodings)
-        if not encoded.strip() and attribute_type(self.sop_class_uid, (*scope.path, element.tag)) == "1":
+        type_ = attribute_type(self.sop_class_uid, (*scope.path, element.tag))
+        if not encoded.strip() and (type_ is None or type_ in ("1", "1C")):
             encoded = dummy_value(vr)
         self.cleaned.append((element, encoded))
         return self._replace(element, scope, encoded)
@@ -213,10 +226,12 @@ class AttributeDeidentifier:
         """
         if element.items is not None or element.vr not in TEXT_VRS:
             return None
-        if element.start in self._also_clean or scope.content_action is Action.CLEAN:
+        is_code = element.tag in _CODE
+        if element.start in self._also_clean or (scope.content_action is Action.CLEAN and not is_code):
             self.touched.append((element.tag, Action.CLEAN))
             return self._clean(element, scope)
-        if scope.content_action is Action.DUMMY and element.tag not in _CODED_ENTRY:
+        is_code = is_code or element.tag == _CODE_MEANING
+        if scope.content_action is Action.DUMMY and not (is_code and scope.keeps_codes):
             self.touched.append((element.tag, Action.DUMMY))
             return self._dummy(element, scope)
         return None

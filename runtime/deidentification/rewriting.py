@@ -34,6 +34,8 @@ class Scope(NamedTuple):
     """private attributes that may stay, with the VR of each; their creators included"""
     content_action: Action | None = None
     """CLEAN or DUMMY: what a rule for a sequence around it asks of the text in it"""
+    keeps_codes: bool = True
+    """whether a coded entry says what an item is about, rather than being what the rule wants replaced"""
 
 
 class Rewritten(NamedTuple):
