@@ -87,6 +87,7 @@ KEEPING = TextCleaner(HEADER, lambda date: date)
         ("head 4711.0815", "head"),
         ("scan 0012345b", "scan b"),
         ("scan 12345", "scan"),
+        ("knee47110815head", "knee head"),
         ("1CT1 chest", "chest"),
         ("Massachusetts General Hospital, chest", "chest"),
         ("TÜBINGEN Herz", "Herz"),
@@ -159,6 +160,7 @@ def test_should_cut_what_identifies_by_its_form(text: str, cleaned: str) -> None
         *("Schädel nativ", "Kopf mit KM", "Röntgen Thorax in zwei Ebenen", "Thorax de face et profil", "genou gauche"),
         *("胸部 造影", "흉부 조영", "頭部単純", "Baker cyst", "Chiari I", "W/O and with", "ABDOMEN^HCC_protocol"),
         *("2 views chest court", "12 CHEST DR", "General Radiology", "Hospital bed", "1.2.840.10008.5.1.4.1.1.2"),
+        *("scan 912345", "scan 123456", "b1CT12 chest"),
         *("2024", "in 1999", "T1 SE 15", "Patient: supine", "Operator:", "performed by hand", "mr", "dr", "90 degree"),
     ],
 )
@@ -360,8 +362,9 @@ def test_should_take_time_in_proportion_to_the_text(unit: str) -> None:
         MOVING.clean(text)
         return time.process_time() - start
 
-    seconds(1000)
-    assert seconds(40_000) < 10 * max(seconds(10_000), 0.005)
+    # Four times the text may take ten times as long: quadratic time would take sixteen.
+    short = max(min(seconds(10_000) for _ in range(3)), 0.005)
+    assert any(seconds(40_000) < 10 * short for _ in range(3))
 
 
 def test_should_tell_how_an_attribute_identifies() -> None:
