@@ -346,6 +346,8 @@ def test_should_know_how_native_pixels_are_packed(attributes: dict[str, Any]) ->
         (fragments(b"12"), {"NumberOfFrames": 2}, "TOO_FEW_FRAGMENTS"),
         (fragments(b"12", b"34", table=pack("<LL", 0, 8)), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
         (fragments(b"12", b"34", table=pack("<LL", 10, 0)), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
+        (fragments(b"12", b"34", table=pack("<LL", 0, 0)), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
+        (fragments(b"1", b"2", b"3", table=pack("<LL", 9, 18)), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
         (fragments(b"12", b"34", table=pack("<L", 0)), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
         (fragments(b"12", b"34", table=b"\0\0"), {"NumberOfFrames": 2}, "OFFSET_TABLE_INCONSISTENT"),
         (fragments(b"12", b"34", b"56"), {"NumberOfFrames": 2}, "FRAMES_NOT_DELIMITED"),
@@ -360,9 +362,9 @@ def test_should_tell_fragments_that_contradict_frames(value: bytes, attributes: 
     assert code in {found.code for found in findings_of(content[:start] + value)}
 
 
-def extended(offsets: list[int], lengths: list[int]) -> Dataset:
+def extended(offsets: list[int], lengths: list[int], table: bytes = b"") -> Dataset:
     return compressed(
-        fragments(b"12", b"3456"),
+        fragments(b"12", b"3456", table=table),
         NumberOfFrames=2,
         ExtendedOffsetTable=pack(f"<{len(offsets)}Q", *offsets),
         ExtendedOffsetTableLengths=pack(f"<{len(lengths)}Q", *lengths),
@@ -373,6 +375,8 @@ def test_should_check_the_extended_offset_table() -> None:
     assert places(extended([0, 10], [2, 3])) == []
     for offsets, lengths in [([0, 12], [2, 4]), ([0], [2]), ([0, 10], [2, 9]), ([0, 10], [2])]:
         assert places(extended(offsets, lengths)) == [("OFFSET_TABLE_INCONSISTENT", "ExtendedOffsetTable")]
+    both = extended([0, 10], [2, 3], table=pack("<LL", 0, 10))
+    assert places(both) == [("OFFSET_TABLE_INCONSISTENT", "ExtendedOffsetTable")]
 
 
 def test_should_want_one_fragment_a_frame_of_rle_and_any_of_video() -> None:
