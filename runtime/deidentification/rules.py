@@ -13,7 +13,13 @@ from runtime.deidentification.options import Option
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.table import Action, Rule, rules
 
-_DATA_FILES: Final = ("table_e1_1.tsv", "attribute_types.tsv", "attribute_types_nested.tsv", "safe_private.tsv")
+_DATA_FILES: Final = (
+    "table_e1_1.tsv",
+    "attribute_types.tsv",
+    "attribute_types_nested.tsv",
+    "safe_private.tsv",
+    "text/clinical_words.txt",
+)
 
 _FIRST_DATA_SET_TAG: Final = 0x00080000
 
@@ -46,7 +52,7 @@ class Ruleset:
         for tag in DECLARATIONS:
             self.decisions[tag] = Decision(Action.REMOVE, "the de-identification writes it anew")
         for override in profile.overrides:
-            self.decisions[override.tag] = Decision(Action(override.action.value), override.reason)
+            self.decisions[override.tag] = Decision(override.action, override.reason)
         self.actions = {tag: decision.action for tag, decision in self.decisions.items()}
         self.keeps_safe_private = Option.RETAIN_SAFE_PRIVATE in profile.options
         self.keeps_institutions = Option.RETAIN_INSTITUTION_IDENTITY in profile.options
