@@ -149,9 +149,7 @@ class FolderDeidentifier:
         partial = self._partial / f"{os.getpid()}.dcm"
         target = self._output / result.output_key
         try:
-            with path.open("rb") as source, partial.open("wb", buffering=0) as stream:
-                stream.write(result.content)
-                _copy(source.fileno(), stream.fileno(), *result.bulk_data)
+            write_result(path, partial, result)
             if _State.of(path) != state or partial.stat().st_size != _size(result):
                 raise FileChangedError
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +158,13 @@ class FolderDeidentifier:
             return Verdict.DUPLICATE if filecmp.cmp(partial, target, shallow=False) else Verdict.CONFLICT
         finally:
             partial.unlink(missing_ok=True)
+
+
+def write_result(source: Path, target: Path, result: Deidentified) -> None:
+    """Write a result, its bulk data copied from the source without passing through this process where it can."""
+    with source.open("rb", buffering=0) as original, target.open("wb", buffering=0) as stream:
+        stream.write(result.content)
+        _copy(original.fileno(), stream.fileno(), *result.bulk_data)
 
 
 def printable_path(path: Path) -> str:
