@@ -10,7 +10,7 @@ from typing import Final
 from pydicom._dicom_dict import DicomDictionary
 
 from runtime.deidentification.dummies import dummy_value
-from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs
+from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs, known_vr
 from runtime.deidentification.private import is_safe_private, safe_private_vr
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
 from runtime.deidentification.residue import TEXT_VRS, ResidueSearch, needles_of
@@ -20,7 +20,7 @@ from runtime.deidentification.table import Action
 from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.types import attribute_type, resolve
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
-from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, Item, dictionary_vr
+from runtime.dicom.elements import Element, Item, dictionary_vr
 from runtime.dicom.header import Header
 
 PATIENT_NAME: Final = 0x00100010
@@ -32,6 +32,8 @@ SOP_CLASS_UID: Final = 0x00080016
 STUDY_INSTANCE_UID: Final = 0x0020000D
 
 _PRIVATE: Final = 0x10000
+_LONGEST_PATH: Final = 3
+"""Sequences around one that its path holds: no type needs more, and of a million deep items each holds its path."""
 _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
 _DATE_VRS: Final = frozenset(("DA", "DT"))
@@ -44,7 +46,6 @@ _CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
 _CODE_MEANING: Final = 0x00080104
 _CODE: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080119, 0x00080120))
 """CodeValue, CodingSchemeDesignator and -Version, LongCodeValue, URNCodeValue: say which, not what."""
-_KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
 
 
 class AttributeDeidentifier:
@@ -117,8 +118,7 @@ class AttributeDeidentifier:
 
     def residue_search(self) -> ResidueSearch:
         """Return the search for what must not be found in the result."""
-        codecs = self._top_codecs
-        return ResidueSearch(self._header, needles_of(self.identifiers, codecs), self.cleaner, codecs)
+        return ResidueSearch(self._header, needles_of(self.identifiers), self.cleaner, self.identifiers.codecs)
 
     def top_scope(self) -> Scope:
         """Return the scope of the top-level data set."""
@@ -129,9 +129,10 @@ class AttributeDeidentifier:
     def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
-        own_action = _CONTENT_ACTIONS.get(self._action(element.tag, scope))
+        tag = element.tag
+        own_action = Action.CLEAN if tag in scope.kept_private else _CONTENT_ACTIONS.get(self._action(tag, scope))
         return Scope(
-            (*scope.path, element.tag),
+            (*scope.path[-_LONGEST_PATH:], tag),
             item.encoding,
             codecs,
             self._kept_private(item.elements, codecs),
@@ -160,7 +161,7 @@ class AttributeDeidentifier:
         return self._apply[action](element, scope)
 
     def _keep(self, element: Element, scope: Scope) -> bytes | None:
-        if element.vr == "AS":
+        if known_vr(element) == "AS" and element.items is None:
             return self._replace(element, scope, self._map_values(element, cap_age))
         return None
 
@@ -168,31 +169,33 @@ class AttributeDeidentifier:
         return b""
 
     def _empty(self, element: Element, scope: Scope) -> bytes | None:
-        if element.tag in _PSEUDONYMOUS:
+        if element.tag in _PSEUDONYMOUS and element.items is None:
             return self._dummy(element, scope)
         return self._replace(element, scope, b"")
 
     def _dummy(self, element: Element, scope: Scope) -> bytes | None:
-        if element.items is not None:
+        if _is_sequence(element):
             return None
         pseudonym = _PSEUDONYMOUS.get(element.tag)
         if pseudonym is not None:
             return self._replace(element, scope, pseudonym(self, element, scope).encode("ascii"))
-        vr = _vr(element)
+        vr = known_vr(element)
         if vr == "UI":
             return self._map_uids(element, scope)
         return self._replace(element, scope, dummy_value(vr))
 
     def _map_uids(self, element: Element, scope: Scope) -> bytes | None:
-        if element.items is not None:
+        if _is_sequence(element):
             return None
         return self._replace(element, scope, self._map_values(element, self._pseudonyms.uid))
 
     def _clean(self, element: Element, scope: Scope) -> bytes | None:
         """Clean a value by its VR; what can't be cleaned gets a dummy."""
-        vr = _vr(element)
-        if element.items is not None or vr in ("SQ", "TM"):
+        vr = known_vr(element)
+        if _is_sequence(element) or vr in ("SQ", "TM"):
             return None
+        if element.items is not None:
+            return self._dummy(element, scope)
         if vr in _DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
             return self._replace(element, scope, self._map_values(element, shift))
@@ -224,7 +227,7 @@ class AttributeDeidentifier:
         What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
         the sequence (DICOM PS3.15 E.3.4).
         """
-        if element.items is not None or element.vr not in TEXT_VRS:
+        if element.items is not None or known_vr(element) not in TEXT_VRS:
             return None
         is_code = element.tag in _CODE
         if element.start in self._also_clean or (scope.content_action is Action.CLEAN and not is_code):
@@ -266,8 +269,8 @@ class AttributeDeidentifier:
             creator = creators.get(reserved_by)
             if creator is not None and is_safe_private(creator, tag >> 16, tag & 0xFF):
                 kept[reserved_by] = "LO"
-                own = element.vr if element.vr in _KNOWN_VRS else None
-                kept[tag] = own or safe_private_vr(creator, tag >> 16, tag & 0xFF) or "UN"
+                own = known_vr(element)
+                kept[tag] = own if own != "UN" else safe_private_vr(creator, tag >> 16, tag & 0xFF) or own
         return kept
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
@@ -278,7 +281,7 @@ class AttributeDeidentifier:
     def _replace(self, element: Element, scope: Scope, value: bytes) -> bytes | None:
         if self._header.value(element) == value:
             return None
-        return encode_element(element.tag, _vr(element), value, scope.encoding)
+        return encode_element(element.tag, known_vr(element), value, scope.encoding)
 
     def _top_level_text(self, tag: int) -> str:
         element = self._header.find(tag)
@@ -317,6 +320,6 @@ _PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope],
 }
 
 
-def _vr(element: Element) -> str:
-    """Return an element's VR; that of the dictionary where its own says nothing."""
-    return element.vr if element.vr in _KNOWN_VRS else dictionary_vr(element.tag)
+def _is_sequence(element: Element) -> bool:
+    """Tell whether an element is a sequence and was to be one: items in any other attribute are somebody's trick."""
+    return element.items is not None and dictionary_vr(element.tag) == "SQ"
