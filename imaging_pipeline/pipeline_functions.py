@@ -139,11 +139,11 @@ class PipelineFunctions(Construct):
         _allow(self.functions[Function.INGESTION], ["s3:ListBucketVersions"], raw.bucket_arn)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
-        """De-identification alone holds the key, and writes, checks and withdraws objects of the research zone."""
+        """De-identification alone holds the key, and writes objects of the research zone and checks the versions it wrote."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(
             function,
-            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"],
+            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion"],
             buckets.processed.arn_for_objects("*"),
         )
         if buckets.processed.encryption_key:
