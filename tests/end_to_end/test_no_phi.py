@@ -27,7 +27,7 @@ MARKER = re.compile(r"ZQ\d{5}QZ")
 UID_ROOT = "1.2.826.0.1.3680043.10.777."
 
 # Coded values without which the file says something else, or what it says of its pixels is wrong.
-KEPT = {"SpecificCharacterSet", "PhotometricInterpretation", "ImageType", "BurnedInAnnotation", "Modality"}
+KEPT = {"SpecificCharacterSet", "PhotometricInterpretation", "ImageType", "BurnedInAnnotation"}
 # Must not be found in the result either: what names the patient, the people and the places.
 IDENTIFYING = frozenset(
     (
