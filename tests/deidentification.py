@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_files
+from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -76,3 +76,7 @@ def encoded(data_set: Dataset) -> bytes:
 def bundled_files() -> list[Path]:
     """Return pydicom's bundled files."""
     return sorted(path for path in map(Path, get_testdata_files()) if path.is_file())
+
+
+def bundled_file(name: str) -> bytes:
+    return Path(str(get_testdata_file(name))).read_bytes()

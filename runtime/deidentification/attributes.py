@@ -192,10 +192,10 @@ class AttributeDeidentifier:
     def _clean(self, element: Element, scope: Scope) -> bytes | None:
         """Clean a value by its VR; what can't be cleaned gets a dummy."""
         vr = known_vr(element)
-        if _is_sequence(element) or vr in ("SQ", "TM"):
-            return None
-        if element.items is not None:
+        if element.items is not None and not _is_sequence(element):
             return self._dummy(element, scope)
+        if vr in ("SQ", "TM"):
+            return None
         if vr in _DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
             return self._replace(element, scope, self._map_values(element, shift))

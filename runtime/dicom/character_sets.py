@@ -27,7 +27,7 @@ def codecs_of(specific_character_set: bytes) -> tuple[str, ...]:
         warnings.simplefilter("ignore")
         try:
             return tuple(convert_encodings(terms))
-        except LookupError:
+        except (LookupError, ValueError):  # the latter of a term with a NUL in it
             return DEFAULT_CODECS
 
 
