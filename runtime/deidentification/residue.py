@@ -14,7 +14,7 @@ from typing import Final
 
 from runtime.deidentification.identifiers import SourceIdentifiers, known_vr
 from runtime.deidentification.text import TextCleaner
-from runtime.deidentification.text.words import fold
+from runtime.deidentification.text.words import spellings
 from runtime.dicom.character_sets import decode_text, encode_text
 from runtime.dicom.elements import Element, attribute_text, walk
 from runtime.dicom.header import Header
@@ -61,7 +61,7 @@ def needles_of(identifiers: SourceIdentifiers) -> Needles:
     text = identifiers.text
     parts = {part for value in (*text.people, *text.codes) for part in _PART.findall(value)}
     parts |= {re.sub(r"[\W_]", "", code) for code in text.codes}
-    spelled = {change(part) for part in parts for change in (str.lower, str.upper, fold)}
+    spelled = {spelling for part in parts for spelling in (part.lower(), part.upper(), *spellings(part))}
     words = {
         piece.lower()
         for part in spelled
