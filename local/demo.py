@@ -119,7 +119,7 @@ def _show(
         console.print(_changes(first, source, result))
         links = _links(pipeline, released, keep=keep)
         problems += _check_download(links[0], result)
-    elif len(outcomes) > 1:
+    elif any(outcome.key.startswith("valid/") for outcome in outcomes):
         problems.append("No object was delivered.")
     return problems
 
