@@ -96,7 +96,7 @@ def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
     except BaseException:
         # npx, node and python below it share its process group.
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
         raise
     if process.returncode:
         tail = "\n".join(output.splitlines()[-40:])
