@@ -139,7 +139,7 @@ class PipelineFunctions(Construct):
         _allow(self.functions[Function.INGESTION], ["s3:ListBucketVersions"], raw.bucket_arn)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
-        """De-identification alone holds the key, and writes objects of the research zone and checks the versions it wrote."""
+        """De-identification alone holds the key, writes to the research zone, and checks the versions it wrote."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(
             function,
