@@ -161,6 +161,8 @@ class AttributeDeidentifier:
         return self._apply[action](element, scope)
 
     def _keep(self, element: Element, scope: Scope) -> bytes | None:
+        if element.start in self._also_clean and known_vr(element) in TEXT_VRS:
+            return self._clean(element, scope)
         if known_vr(element) == "AS" and element.items is None:
             return self._replace(element, scope, self._map_values(element, cap_age))
         return None
@@ -321,5 +323,5 @@ _PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope],
 
 
 def _is_sequence(element: Element) -> bool:
-    """Tell whether an element is a sequence and was to be one: items in any other attribute are somebody's trick."""
-    return element.items is not None and dictionary_vr(element.tag) == "SQ"
+    """Tell whether an element is a sequence and may be one: items in any other attribute are somebody's trick."""
+    return element.items is not None and dictionary_vr(element.tag) in ("SQ", "UN")

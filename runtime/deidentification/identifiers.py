@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.pseudonyms import is_well_known
 from runtime.deidentification.table import Action
 from runtime.deidentification.text import Identifiers, Kind, kind_of
@@ -34,7 +35,7 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
     Parameters
     ----------
     header
-        The source.
+        The source; dummies that an earlier de-identification put into it identify nobody.
     actions
         What the profile does to an attribute: one that it keeps identifies nobody to it, nor does a date or UID that
         no rule names, such as SOP Class UID.
@@ -54,7 +55,7 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
             value = header.value(element)
             if kind is None:
                 uids.update(value.decode("ascii", "replace").strip("\0 ").split("\\"))
-            elif value:
+            elif value and value.rstrip() != dummy_value(vr):
                 values.append((kind, decode_text(value, codecs, person_name=kind is Kind.PERSON)))
     identifying = frozenset(uid for uid in uids if not is_well_known(uid))
     return SourceIdentifiers(Identifiers.of(values), identifying, frozenset(character_sets))
