@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import UID
 
 from local.pipeline import Pipeline
 from local.samples import BUNDLED
@@ -35,7 +36,7 @@ def blocks() -> Iterator[bytes]:
 def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = pydicom.dcmread(BUNDLED / "CT_small.dcm", stop_before_pixels=True)
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = FRAMES, ROWS, COLUMNS
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5.6.7.8"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.5.6.7.8")
     for tag in [element.tag for element in dataset if element.tag > 0x7FE00010]:
         del dataset[tag]
     header = BytesIO()
