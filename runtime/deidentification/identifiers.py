@@ -15,6 +15,7 @@ from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, dictionary_vr
 from runtime.dicom.header import Header
 
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_PRIVATE: Final = 0x10000
 _KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
 
 
@@ -46,6 +47,8 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
     for elements, codecs in _data_sets(header):
         character_sets.add(codecs)
         for element in elements:
+            if element.tag & _PRIVATE and element.vr != "PN":
+                continue
             vr = known_vr(element)
             kind = kind_of(element.tag, vr)
             if (kind is None and vr != "UI") or element.items is not None:

@@ -74,7 +74,7 @@ def test_should_release_or_reject_whatever_becomes_of_a_file(profile_name: str) 
         if time.monotonic() - started > SECONDS:
             break
     assert min(ends.values()) > 100, ends
-    assert slowest < 2
+    assert slowest < 5
 
 
 def nested(depth: int, *, undefined: bool, inner: bytes = b"") -> bytes:

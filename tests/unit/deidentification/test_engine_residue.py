@@ -12,6 +12,7 @@ from runtime.dicom.errors import DicomError
 from tests.deidentification import bundled_file, bundled_files, deidentified, encoded, opened
 
 IDENTIFYING = {"PatientName": "Quillfeather^Zebediah", "PatientID": "QZ-778-4411"}
+SAFE_SEQUENCE = (0x2001, "Philips Imaging DD 001", 0x5F)
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -156,3 +157,13 @@ def test_should_search_implicit_vr_as_well() -> None:
     data_set = image(SequenceName="Quillfeather")
     data_set.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     assert residue(data_set) == {"SequenceName"}
+
+
+def test_should_clean_text_inside_a_safe_private_sequence() -> None:
+    inner = Dataset()
+    inner.TextValue = "Tumour seen by Dr. Brown"
+    data_set = image()
+    data_set.private_block(*SAFE_SEQUENCE[:2], create=True).add_new(SAFE_SEQUENCE[2], "SQ", [inner])
+    kept = deidentified(encoded(data_set)).data_set.private_block(*SAFE_SEQUENCE[:2])
+    assert kept[SAFE_SEQUENCE[2]].value[0].TextValue.startswith("Tumour")
+    assert "Brown" not in kept[SAFE_SEQUENCE[2]].value[0].TextValue
