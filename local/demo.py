@@ -160,9 +160,7 @@ def _value(dataset: Dataset, tag: BaseTag) -> str:
         return "—"
     element = dataset[tag]
     if element.VR == "SQ":
-        return (
-            f"{len(element.value)} item(s): " + "; ".join(str(item).replace("\n", ", ") for item in element.value)[:200]
-        )
+        return "; ".join(", ".join(f"{each.name} {each.repval}" for each in item) for item in element.value)[:200]
     return element.repval[:100]
 
 
