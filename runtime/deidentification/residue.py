@@ -51,6 +51,17 @@ class Needles:
             or not self.dates.isdisjoint(_DATE.findall(value))
         )
 
+    def within(self, haystack: bytes) -> Needles:
+        """Return those that stand in `haystack`, which is in lower case: usually none, and then no more is to do."""
+        return Needles(
+            words=frozenset(word for word in self.words if word in haystack),
+            dates=self.dates.intersection(_DATE.findall(haystack)),
+            uids=self.uids.intersection(_UID.findall(haystack)),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.dates or self.uids)
+
     def uids_are_in(self, value: bytes) -> bool:
         """Tell whether one of the UIDs stands in `value`."""
         return not self.uids.isdisjoint(_UID.findall(value))
@@ -108,9 +119,11 @@ class ResidueSearch:
             Elements whose text was cleaned, with their new values; dates in them have been moved.
         """
         haystack = b"\0".join([self.header.content[start:stop] for start, stop in copied]).lower()
-        found = dict(self._copied_with_residue(copied)) if self.needles.are_in(haystack) else {}
-        words_and_uids = Needles(self.needles.words, frozenset(), self.needles.uids)
-        left = {element.start: element for element, value in cleaned if self._reveals(value, words_and_uids)}
+        needles = self.needles.within(haystack)
+        found = dict(self._copied_with_residue(copied, needles)) if needles else {}
+        haystack = b"\0".join([value for _, value in cleaned]).lower()
+        needles = Needles(self.needles.words, frozenset(), self.needles.uids).within(haystack)
+        left = {element.start for element, value in cleaned if self._reveals(value, needles)} if needles else set()
         if left:
             elements = walk(self.header.data_set.elements)
             found |= {
@@ -118,23 +131,23 @@ class ResidueSearch:
             }
         return found
 
-    def _copied_with_residue(self, copied: list[tuple[int, int]]) -> Iterator[tuple[Element, str]]:
+    def _copied_with_residue(self, copied: list[tuple[int, int]], needles: Needles) -> Iterator[tuple[Element, str]]:
         """Yield the copied elements that hold a needle, with their paths."""
         ranges = iter(copied)
         start, stop = next(ranges)
         for element, _, path in walk(self.header.data_set.elements):
             while element.start >= stop:
                 start, stop = next(ranges, (len(self.header.content), len(self.header.content) + 1))
-            if element.start >= start and not element.items and self._holds_residue(element):
+            if element.start >= start and not element.items and self._holds_residue(element, needles):
                 yield element, path + attribute_text(element.tag)
 
-    def _holds_residue(self, element: Element) -> bool:
+    def _holds_residue(self, element: Element, needles: Needles) -> bool:
         value = self.header.value(element)
         if element.vr in _NO_TEXT:
             return False
         if known_vr(element) in TEXT_VRS:
-            return self._reveals(value, self.needles)
-        return self.needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)
+            return self._reveals(value, needles)
+        return needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)
 
     def _reveals(self, value: bytes, needles: Needles) -> bool:
         """Tell whether a text's bytes hold a needle, and identify by it."""
