@@ -214,3 +214,25 @@ def test_should_keep_codes_and_measurements_of_a_report() -> None:
     basic = deidentified(encoded(image(ValueType="CONTAINER", ContentSequence=[number, text])), "basic").data_set
     assert basic.ContentSequence[1].TextValue == "ANONYMIZED"
     assert basic.ContentSequence[0].ConceptNameCodeSequence[0].CodeMeaning == "Mean"
+
+
+def test_should_leave_no_required_text_empty() -> None:
+    item = Dataset()
+    item.RelationshipType, item.ValueType, item.TextValue = "CONTAINS", "TEXT", "Quillfeather"
+    name = "Quillfeather^Zebediah"
+    data_set = image(PatientName=name, SeriesDescription=name, ValueType="CONTAINER", ContentSequence=[item])
+    after = deidentified(encoded(data_set)).data_set
+    assert after.ContentSequence[0].TextValue == "ANONYMIZED"
+    assert not after.SeriesDescription
+
+
+@pytest.mark.parametrize(("profile_name", "expected"), [("basic", "ANONYMIZED"), ("research", "Tumour")])
+def test_should_treat_text_of_a_report_in_vr_un(profile_name: str, expected: str) -> None:
+    item = Dataset()
+    item.RelationshipType, item.ValueType, item.TextValue = "CONTAINS", "TEXT", "Tumour seen by Dr. Brown"
+    content = encoded(image(ValueType="CONTAINER", ContentSequence=[item]))
+    unknown = content.replace(b"\x40\0\x60\xa1UT", b"\x40\0\x60\xa1UN")
+    assert unknown != content
+    result = deidentified(unknown, profile_name)
+    assert b"Brown" not in result.content
+    assert result.data_set.ContentSequence[0].TextValue.startswith(expected)
