@@ -159,10 +159,10 @@ def test_should_map_instance_uids_that_the_table_does_not_name() -> None:
 
 
 def test_should_leave_well_known_uids_alone() -> None:
-    source = image(FrameOfReferenceUID="1.2.840.10008.1.4.1.1")
-    source.ReferencedFrameOfReferenceUID = "1.2.840.10008.1.4.1.1"
+    source = image(FrameOfReferenceUID="1.2.840.10008.1.4.1.10")
+    source.ReferencedFrameOfReferenceUID = "1.2.840.10008.1.4.1.10"
     after = deidentified(encoded(source)).data_set
-    assert after.FrameOfReferenceUID == after.ReferencedFrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert after.FrameOfReferenceUID == after.ReferencedFrameOfReferenceUID == "1.2.840.10008.1.4.1.10"
     assert after.SOPClassUID == CTImageStorage
 
 
