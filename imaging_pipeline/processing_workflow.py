@@ -15,7 +15,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
-from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric, State, StatusCode
+from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, STEP_FAILED, Function, Metric, State, StatusCode
 
 # A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
 TASK_MARGIN_SECONDS = 15
@@ -241,6 +241,7 @@ def _retry_patiently(invocation: tasks.LambdaInvoke) -> None:
         jitter_strategy=sfn.JitterType.FULL,
     )
     invocation.add_retry(errors=SERVICE_ERRORS, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
+    invocation.add_retry(errors=[STEP_FAILED], interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
     invocation.add_retry(errors=CRASHES, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
 
 

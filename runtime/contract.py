@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PROJECT = "medical-imaging-pipeline"
 METRIC_NAMESPACE = "MedicalImaging/Pipeline"
+STEP_FAILED = "StepFailedError"
+"""Error name of a step that failed for a reason other than the object: the class of its exception."""
 TAG_VALUE_LENGTH = 256
 """Characters that Amazon S3 allows in the value of an object's tag."""
 

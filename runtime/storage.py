@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -294,7 +294,9 @@ class _MultipartCopy:
             parts = self._write_parts()
             return self._complete(parts, full_object=upload.get("ChecksumType") == "FULL_OBJECT")
         except BaseException:
-            self._client.abort_multipart_upload(Bucket=result.bucket, Key=result.key, UploadId=self._upload_id)
+            # What the abort says, such as that a lost answer had completed the upload, must not hide what went wrong.
+            with suppress(ClientError):
+                self._client.abort_multipart_upload(Bucket=result.bucket, Key=result.key, UploadId=self._upload_id)
             raise
 
     def _write_parts(self) -> list[CompletedPartTypeDef]:

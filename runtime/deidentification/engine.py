@@ -179,7 +179,8 @@ class Deidentifier:
         if not header.transfer_syntax.is_deflated:
             return meta + data_set + opening, extent
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        deflated = deflater.compress(data_set + opening + header.source.read(*extent)) + deflater.flush()
+        parts = (deflater.compress(part) for part in (data_set, opening, header.source.read(*extent)))
+        deflated = b"".join((*parts, deflater.flush()))
         return meta + deflated + b"\0" * (len(deflated) % 2), (0, 0)
 
     def _file_meta(self, header: Header) -> bytes:

@@ -16,8 +16,8 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from runtime.dicom.errors import DicomError
 
 MAXIMUM_DEPTH = 1024
-MAXIMUM_ELEMENTS = 1_000_000
-"""Elements and items of a header; so many take about 300 MB when they are parsed."""
+MAXIMUM_ELEMENTS = 400_000
+"""Elements and items of a header; so many take about 250 MB to be parsed and rewritten."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_DELIMITATION = 0xFFFEE00D

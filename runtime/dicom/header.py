@@ -23,7 +23,7 @@ from runtime.dicom.source import ByteSource, BytesSource
 FIRST_READ = 8 * 1024
 GROWTH = 4
 MAXIMUM_HEADER = 64 * 1024 * 1024
-MAXIMUM_INFLATED = 128 * 1024 * 1024
+MAXIMUM_INFLATED = 64 * 1024 * 1024
 
 _PREAMBLE = 128
 _PREFIX = b"DICM"

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import DA
 
 from runtime.contract import (
+    STEP_FAILED,
     DeidentificationVariables,
     FunctionVariables,
     ObjectCoordinates,
@@ -189,3 +190,7 @@ def test_should_not_quote_the_environment_when_a_variable_is_missing() -> None:
         DeidentificationVariables.model_validate({"STAGE": "test", "AWS_SECRET_ACCESS_KEY": MARKER})
     assert MARKER not in str(caught.value)
     assert FunctionVariables.model_config.get("hide_input_in_errors")
+
+
+def test_should_raise_what_the_workflow_retries() -> None:
+    assert StepFailedError.__name__ == STEP_FAILED
