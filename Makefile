@@ -38,7 +38,7 @@ bench: $(READY) ## Measure, side by side with other tools
 
 clean: ## Stop kept emulators, and remove environments, builds and caches
 	@if [ -e $(READY) ]; then $(BIN)/python -m local.emulator; fi
-	rm -rf .venv .emulator .build cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .emulator .bench .build cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 stage:
 	@$(if $(STAGE),:,$(error Say which stage: STAGE=dev, staging or prod))

@@ -236,11 +236,11 @@ class PipelineFunctions(Construct):
         self._bus.grant_put_events_to(completeness)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
-        """De-identification alone holds the key, and writes, checks and withdraws objects of the research zone."""
+        """De-identification alone holds the key, writes to the research zone, and checks the versions it wrote."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(
             function,
-            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject"],
+            ["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectVersion"],
             buckets.processed.arn_for_objects("*"),
         )
         # Whether a result is there: without this right a missing one looks like a forbidden one.

@@ -17,7 +17,17 @@ from constructs import Construct
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
-from runtime.contract import EventType, Function, LedgerAttribute, LedgerStatus, Metric, Outcome, State, StatusCode
+from runtime.contract import (
+    STEP_FAILED,
+    EventType,
+    Function,
+    LedgerAttribute,
+    LedgerStatus,
+    Metric,
+    Outcome,
+    State,
+    StatusCode,
+)
 
 # A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
 TASK_MARGIN_SECONDS = 15
@@ -263,6 +273,7 @@ def retry_patiently(invocation: tasks.LambdaInvoke) -> None:
         jitter_strategy=sfn.JitterType.FULL,
     )
     invocation.add_retry(errors=SERVICE_ERRORS, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
+    invocation.add_retry(errors=[STEP_FAILED], interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
     invocation.add_retry(errors=CRASHES, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
 
 

@@ -35,8 +35,10 @@ class Outcome:
     end: State
     seconds: Mapping[State, float]
     """Of each step that ran, its retries included."""
+    facts: Mapping[str, Any]
+    """What ingestion told; empty where it rejected the object."""
     result: Mapping[str, Any]
-    """What the last state was given: facts and verdict of a released object, findings of a quarantined one."""
+    """What the last state was given: what was done to a released object, findings of a quarantined one."""
 
     @property
     def released(self) -> bool:
@@ -72,6 +74,7 @@ class Pipeline:
         self.s3 = boto3.client("s3")
         self.step_functions = boto3.client("stepfunctions")
         self._keys: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def upload(self, key: str, content: bytes | Path) -> str:
         """Put an object into the raw bucket, as a scanner does, and return its version id."""
@@ -118,7 +121,7 @@ class Pipeline:
                 raise LocalRunError(f"{len(waiting)} object(s) have no outcome after {timeout_seconds:.0f} s.")
             time.sleep(POLL_SECONDS)
 
-    def process(self, key: str, content: bytes) -> Outcome:
+    def process(self, key: str, content: bytes | Path) -> Outcome:
         """Upload one object and wait for its outcome."""
         return next(self.process_all({key: content}))
 
@@ -133,16 +136,22 @@ class Pipeline:
 
     def outcome(self, execution_arn: str) -> Outcome:
         """Read the outcome of an execution that ended from its history."""
+        self._told.add(execution_arn)
         events = list(self.history(execution_arn))
-        end = next(
-            event["stateEnteredEventDetails"] for event in reversed(events) if "stateEnteredEventDetails" in event
-        )
+        entered = {
+            details["name"]: details["input"]
+            for event in events
+            if (details := event.get("stateEnteredEventDetails")) is not None
+        }
+        end, result = list(entered.items())[-1]
+        after_ingestion = json.loads(entered.get(State.VALIDATION_STEP, "{}"))
         return Outcome(
             execution_arn=execution_arn,
             key=self._key(execution_arn),
-            end=State(end["name"]),
+            end=State(end),
             seconds=_durations(events),
-            result=json.loads(end["input"]),
+            facts=after_ingestion.get("ingestion", {}).get("facts", {}),
+            result=json.loads(result),
         )
 
     def history(self, execution_arn: str) -> Iterator[HistoryEventTypeDef]:
@@ -158,8 +167,9 @@ class Pipeline:
             yield from ((each["executionArn"], each["status"]) for each in page["executions"])
 
     def _ended(self, keys: Collection[str]) -> list[str]:
-        """Return the executions that ended for these objects."""
-        return [arn for arn, status in self.executions() if status != "RUNNING" and self._key(arn) in keys]
+        """Return the executions that ended for these objects, but for those whose outcome was told."""
+        ended = (arn for arn, status in self.executions() if status != "RUNNING" and arn not in self._told)
+        return [arn for arn in ended if self._key(arn) in keys]
 
     def _key(self, execution_arn: str) -> str:
         """Return the key of the object that started an execution."""

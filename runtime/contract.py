@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, Json
 
 PROJECT = "medical-imaging-pipeline"
 METRIC_NAMESPACE = "MedicalImaging/Pipeline"
+STEP_FAILED = "StepFailedError"
+"""Error name of a step that failed for a reason other than the object: the class of its exception."""
 TAG_VALUE_LENGTH = 256
 """Characters that Amazon S3 allows in the value of an object's tag."""
 
@@ -543,7 +545,8 @@ class ReplayAnswer(Frozen):
 class FunctionVariables(BaseModel):
     """Environment variables of every function: written by the infrastructure, validated once at start-up."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # The environment holds credentials, and an error's text would quote it.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     STAGE: str
     POWERTOOLS_SERVICE_NAME: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +25,7 @@ from runtime.dicom.errors import DicomError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef, HeadObjectOutputTypeDef
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 SINGLE_PUT_LIMIT = 8 * 1024 * 1024
@@ -39,6 +39,7 @@ COPY_THREADS = 8
 KEPT_BEGINNING = 8 * 1024 * 1024
 """What of an object's beginning is kept once read, so that no byte of a usual header is fetched twice."""
 CHUNK = 8 * 1024 * 1024
+SKIPPED_AT_ONCE = 1024 * 1024
 READ_ATTEMPTS = 4
 DICOM_MEDIA_TYPE = "application/dicom"
 
@@ -136,6 +137,17 @@ def keys(client: S3Client, bucket: str) -> Iterator[str]:
         yield from (item["Key"] for item in page.get("Contents", []))
 
 
+def _range_of(answer: GetObjectOutputTypeDef, start: int, stop: int) -> bytes:
+    """Read the bytes ``[start, stop)`` that were asked for; a server may answer with all of them (RFC 9110 14.2)."""
+    body = answer["Body"]
+    if "ContentRange" in answer:
+        return body.read()
+    with closing(body):
+        while start > 0 and (skipped := body.read(min(start, SKIPPED_AT_ONCE))):
+            start, stop = start - len(skipped), stop - len(skipped)
+        return body.read(stop - start)
+
+
 class S3Object:
     """One version of an object as a `ByteSource`, counting what it fetches."""
 
@@ -179,7 +191,7 @@ class S3Object:
                         VersionId=self.coordinates.version_id,
                         Range=f"bytes={start}-{stop - 1}",
                     )
-                    content = answer["Body"].read()
+                    content = _range_of(answer, start, stop)
                 break
             except _BROKEN_BODY:
                 if not attempts_left:
@@ -319,7 +331,9 @@ class _MultipartCopy:
             parts = self._write_parts()
             return self._complete(parts, full_object=upload.get("ChecksumType") == "FULL_OBJECT")
         except BaseException:
-            self._client.abort_multipart_upload(Bucket=result.bucket, Key=result.key, UploadId=self._upload_id)
+            # What the abort says, such as that a lost answer had completed the upload, must not hide what went wrong.
+            with suppress(ClientError):
+                self._client.abort_multipart_upload(Bucket=result.bucket, Key=result.key, UploadId=self._upload_id)
             raise
 
     def _write_parts(self) -> list[CompletedPartTypeDef]:

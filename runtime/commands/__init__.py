@@ -5,6 +5,8 @@ Each is a module of this package that is imported when it is called, with two fu
 """
 
 COMMANDS = {
+    "deidentify": "De-identify a file or a folder as the pipeline does.",
+    "explain": "Say what a profile does to an attribute, and why.",
     "links": "Give out time-limited download links to de-identified objects.",
     "quarantine": "List, show, retry and release objects in quarantine.",
     "redrive": "Start failed objects once more.",

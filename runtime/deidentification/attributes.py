@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
 from pydicom._dicom_dict import DicomDictionary
 
 from runtime.deidentification.dummies import dummy_value
-from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs
+from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs, known_vr
 from runtime.deidentification.private import is_safe_private, safe_private_vr
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
 from runtime.deidentification.residue import TEXT_VRS, ResidueSearch, needles_of
@@ -20,7 +20,7 @@ from runtime.deidentification.table import Action
 from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.types import attribute_type, resolve
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
-from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, Item, dictionary_vr
+from runtime.dicom.elements import Element, Item, dictionary_vr
 from runtime.dicom.header import Header
 
 PATIENT_NAME: Final = 0x00100010
@@ -32,13 +32,20 @@ SOP_CLASS_UID: Final = 0x00080016
 STUDY_INSTANCE_UID: Final = 0x0020000D
 
 _PRIVATE: Final = 0x10000
+_LONGEST_PATH: Final = 3
+"""Sequences around one that its path holds: no type needs more, and of a million deep items each holds its path."""
 _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
 _DATE_VRS: Final = frozenset(("DA", "DT"))
-_CONTENT_ACTIONS: Final = frozenset((Action.CLEAN, Action.DUMMY))
-_CODED_ENTRY: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080104, 0x00080119, 0x00080120))
-"""CodeValue, CodingSchemeDesignator and -Version, CodeMeaning, LongCodeValue, URNCodeValue: say which, not what."""
-_KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
+_CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
+    Action.CLEAN: Action.CLEAN,
+    Action.DUMMY: Action.DUMMY,
+    Action.MAP_UID: Action.DUMMY,
+}
+"""What a rule for a sequence asks of the text in it; of references nothing but their UIDs is wanted."""
+_CODE_MEANING: Final = 0x00080104
+_CODE: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080119, 0x00080120))
+"""CodeValue, CodingSchemeDesignator and -Version, LongCodeValue, URNCodeValue: say which, not what."""
 
 
 class AttributeDeidentifier:
@@ -111,8 +118,7 @@ class AttributeDeidentifier:
 
     def residue_search(self) -> ResidueSearch:
         """Return the search for what must not be found in the result."""
-        codecs = self._top_codecs
-        return ResidueSearch(self._header, needles_of(self.identifiers, codecs), self.cleaner, codecs)
+        return ResidueSearch(self._header, needles_of(self.identifiers), self.cleaner, self.identifiers.codecs)
 
     def top_scope(self) -> Scope:
         """Return the scope of the top-level data set."""
@@ -123,32 +129,41 @@ class AttributeDeidentifier:
     def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
-        action = self._actions.get(element.tag)
+        tag = element.tag
+        own_action = Action.CLEAN if tag in scope.kept_private else _CONTENT_ACTIONS.get(self._action(tag, scope))
         return Scope(
-            (*scope.path, element.tag),
+            (*scope.path[-_LONGEST_PATH:], tag),
             item.encoding,
             codecs,
             self._kept_private(item.elements, codecs),
-            action if action in _CONTENT_ACTIONS else scope.content_action,
+            own_action or scope.content_action,
+            keeps_codes=own_action is not Action.DUMMY,
         )
+
+    def _action(self, tag: int, scope: Scope) -> Action | None:
+        """Return the simple action of the rule that names an attribute, None where none does."""
+        action = self._actions.get(tag)
+        if action is None or action in self._apply:
+            return action
+        return resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
         tag = element.tag
-        action = self._actions.get(tag)
+        action = self._action(tag, scope)
         if action is None:
             if tag in DicomDictionary:
                 return self._unlisted(element, scope) if self._also_clean or scope.content_action else None
             if tag in scope.kept_private:
                 return self._private(element, scope)
             action = Action.REMOVE
-        if action not in self._apply:
-            action = resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
         self.touched.append((tag, action))
         return self._apply[action](element, scope)
 
     def _keep(self, element: Element, scope: Scope) -> bytes | None:
-        if element.vr == "AS":
+        if element.start in self._also_clean and known_vr(element) in TEXT_VRS:
+            return self._clean(element, scope)
+        if known_vr(element) == "AS" and element.items is None:
             return self._replace(element, scope, self._map_values(element, cap_age))
         return None
 
@@ -156,30 +171,32 @@ class AttributeDeidentifier:
         return b""
 
     def _empty(self, element: Element, scope: Scope) -> bytes | None:
-        if element.tag in _PSEUDONYMOUS:
+        if element.tag in _PSEUDONYMOUS and element.items is None:
             return self._dummy(element, scope)
         return self._replace(element, scope, b"")
 
     def _dummy(self, element: Element, scope: Scope) -> bytes | None:
-        if element.items is not None:
+        if _is_sequence(element):
             return None
         pseudonym = _PSEUDONYMOUS.get(element.tag)
         if pseudonym is not None:
             return self._replace(element, scope, pseudonym(self, element, scope).encode("ascii"))
-        vr = _vr(element)
+        vr = known_vr(element)
         if vr == "UI":
             return self._map_uids(element, scope)
         return self._replace(element, scope, dummy_value(vr))
 
     def _map_uids(self, element: Element, scope: Scope) -> bytes | None:
-        if element.items is not None:
+        if _is_sequence(element):
             return None
         return self._replace(element, scope, self._map_values(element, self._pseudonyms.uid))
 
     def _clean(self, element: Element, scope: Scope) -> bytes | None:
         """Clean a value by its VR; what can't be cleaned gets a dummy."""
-        vr = _vr(element)
-        if element.items is not None or vr in ("SQ", "TM"):
+        vr = known_vr(element)
+        if element.items is not None and not _is_sequence(element):
+            return self._dummy(element, scope)
+        if vr in ("SQ", "TM"):
             return None
         if vr in _DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
@@ -200,7 +217,8 @@ class AttributeDeidentifier:
             self.cleaned.append((element, value))
             return None
         encoded = encode_text(cleaned, scope.encodings)
-        if not encoded.strip() and attribute_type(self.sop_class_uid, (*scope.path, element.tag)) == "1":
+        type_ = attribute_type(self.sop_class_uid, (*scope.path, element.tag))
+        if not encoded.strip() and (type_ is None or type_ in ("1", "1C")):
             encoded = dummy_value(vr)
         self.cleaned.append((element, encoded))
         return self._replace(element, scope, encoded)
@@ -211,12 +229,14 @@ class AttributeDeidentifier:
         What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
         the sequence (DICOM PS3.15 E.3.4).
         """
-        if element.items is not None or element.vr not in TEXT_VRS:
+        if element.items is not None or known_vr(element) not in TEXT_VRS:
             return None
-        if element.start in self._also_clean or scope.content_action is Action.CLEAN:
+        is_code = element.tag in _CODE
+        if element.start in self._also_clean or (scope.content_action is Action.CLEAN and not is_code):
             self.touched.append((element.tag, Action.CLEAN))
             return self._clean(element, scope)
-        if scope.content_action is Action.DUMMY and element.tag not in _CODED_ENTRY:
+        is_code = is_code or element.tag == _CODE_MEANING
+        if scope.content_action is Action.DUMMY and not (is_code and scope.keeps_codes):
             self.touched.append((element.tag, Action.DUMMY))
             return self._dummy(element, scope)
         return None
@@ -251,8 +271,8 @@ class AttributeDeidentifier:
             creator = creators.get(reserved_by)
             if creator is not None and is_safe_private(creator, tag >> 16, tag & 0xFF):
                 kept[reserved_by] = "LO"
-                own = element.vr if element.vr in _KNOWN_VRS else None
-                kept[tag] = own or safe_private_vr(creator, tag >> 16, tag & 0xFF) or "UN"
+                own = known_vr(element)
+                kept[tag] = own if own != "UN" else safe_private_vr(creator, tag >> 16, tag & 0xFF) or own
         return kept
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
@@ -263,7 +283,7 @@ class AttributeDeidentifier:
     def _replace(self, element: Element, scope: Scope, value: bytes) -> bytes | None:
         if self._header.value(element) == value:
             return None
-        return encode_element(element.tag, _vr(element), value, scope.encoding)
+        return encode_element(element.tag, known_vr(element), value, scope.encoding)
 
     def _top_level_text(self, tag: int) -> str:
         element = self._header.find(tag)
@@ -302,6 +322,6 @@ _PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope],
 }
 
 
-def _vr(element: Element) -> str:
-    """Return an element's VR; that of the dictionary where its own says nothing."""
-    return element.vr if element.vr in _KNOWN_VRS else dictionary_vr(element.tag)
+def _is_sequence(element: Element) -> bool:
+    """Tell whether an element is a sequence and may be one: items in any other attribute are somebody's trick."""
+    return element.items is not None and dictionary_vr(element.tag) in ("SQ", "UN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections import Counter
@@ -35,6 +36,9 @@ _REQUIRED_UIDS: Final = {
     STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
     _SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
 }
+_UID: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
+"""What a UID consists of; one that is kept becomes a part of the output key, which must not lead elsewhere."""
+_ANYTHING: Final = re.compile(".+", re.DOTALL)
 _PREAMBLE: Final = b"\0" * 128 + b"DICM"
 
 
@@ -80,6 +84,7 @@ class Deidentifier:
         self._pseudonyms = pseudonyms
         self._ruleset = Ruleset(profile)
         self._profile_hash = profile.content_hash(self._ruleset.digest)
+        self._uid_pattern = _UID if self._ruleset.keeps_uids else _ANYTHING
 
     def deidentify(self, header: Header, *, release_risks: bool = False) -> Deidentified:
         """De-identify one object (DICOM PS3.15 E.1.1).
@@ -96,10 +101,11 @@ class Deidentifier:
         RejectedError
             The profile's policy forbids a release, or an identifier of the source was left in the result.
         DicomError
-            A UID without which the object has no place is missing, or the bulk data can't be located.
+            A UID without which the object has no place is missing or, where it is kept, no UID; or the bulk data
+            can't be located.
         """
         for tag, code in _REQUIRED_UIDS.items():
-            if not header.text(tag):
+            if not self._uid_pattern.fullmatch(header.text(tag) or ""):
                 raise DicomError(code, attribute=attribute_text(tag))
         risks = list(assess_risks(header)) if release_risks else self._released_risks(header)
         bulk_data = locate_bulk_data(header)
@@ -149,7 +155,7 @@ class Deidentifier:
 
     def _uid(self, header: Header, tag: int) -> str:
         uid = header.text(tag) or ""
-        return uid if Option.RETAIN_UIDS in self._profile.options else self._pseudonyms.uid(uid)
+        return uid if self._ruleset.keeps_uids else self._pseudonyms.uid(uid)
 
     def _output_key(self, header: Header, attributes: AttributeDeidentifier) -> str:
         study, series, instance = (
@@ -180,7 +186,8 @@ class Deidentifier:
         if not header.transfer_syntax.is_deflated:
             return meta + data_set + opening, extent
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        deflated = deflater.compress(data_set + opening + header.source.read(*extent)) + deflater.flush()
+        parts = (deflater.compress(part) for part in (data_set, opening, header.source.read(*extent)))
+        deflated = b"".join((*parts, deflater.flush()))
         return meta + deflated + b"\0" * (len(deflated) % 2), (0, 0)
 
     def _file_meta(self, header: Header) -> bytes:

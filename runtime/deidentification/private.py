@@ -1,4 +1,4 @@
-"""DICOM PS3.15 Table E.3.10-1, edition 2026c: private attributes that the standard holds safe, by private creator."""
+"""DICOM PS3.15 Table E.3.10-1, edition 2026d: private attributes that the standard holds safe, by private creator."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from runtime.contract import Frozen
 from runtime.deidentification.options import BASIC_PROFILE_CODE, MethodCode, Option
+from runtime.deidentification.table import Action
 
 _PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = r"^[a-z0-9-]+$"
@@ -27,17 +28,6 @@ _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 class ProfileError(ValueError):
     """A profile that doesn't exist or contradicts itself. The message says which and why; profiles hold no PHI."""
-
-
-class Action(StrEnum):
-    """What an override does to an attribute: the plain action codes of DICOM PS3.15 Table E.1-1a."""
-
-    KEEP = "K"
-    REMOVE = "X"
-    EMPTY = "Z"
-    DUMMY = "D"
-    MAP_UID = "U"
-    CLEAN = "C"
 
 
 class Risk(StrEnum):
@@ -98,7 +88,7 @@ class Override(Frozen):
     attribute : str
         Keyword of DICOM PS3.6, or a tag as ``(0018,1030)`` or ``00181030``.
     action : Action
-        What is done instead.
+        What is done instead; none of the compound codes.
     reason : str
         Why, in a sentence that a privacy officer can agree to.
     """
@@ -120,6 +110,8 @@ class Override(Frozen):
             raise ValueError(f"{self.attribute} is private: private attributes are kept by the safe-private list alone")
         if tag >> 16 in _ENGINE_GROUPS or tag in _ENGINE_TAGS:
             raise ValueError(f"{self.attribute} is written by the de-identification itself and can't be overridden")
+        if self.action.is_compound:
+            raise ValueError(f"{self.action} leaves it to the object's IOD what is done: an override says it plainly")
         if self.action is Action.KEEP and tag in _DIRECT_IDENTIFIERS:
             raise ValueError(f"{self.attribute} names the patient: an object that keeps it isn't de-identified")
         if self.action is Action.MAP_UID and "UI" not in _value_representation(tag):

@@ -195,7 +195,7 @@ class Pseudonyms:
         an empty value.
         """
         original = original.strip(_NOT_SIGNIFICANT)
-        if not original or (original.startswith("1.2.840.10008.") and _WELL_KNOWN_UID.fullmatch(original)):
+        if not original or is_well_known(original):
             return original
         bits = int.from_bytes(self._digest("uid", original)[:16], "big")
         bits = bits & ~(0xF << 76) | 0x8 << 76
@@ -243,6 +243,11 @@ class Pseudonyms:
         # The length before each value keeps ("ab", "c") and ("a", "bc") apart.
         parts = [label, *(f"{len(value)}:{value}" for value in values)]
         return hmac.digest(self._key, "\0".join(parts).encode("utf-8", "surrogatepass"), "sha256")
+
+
+def is_well_known(uid: str) -> bool:
+    """Tell whether the standard registers a UID (DICOM PS3.6 Annex A), so that it identifies nobody."""
+    return uid.startswith("1.2.840.10008.") and _WELL_KNOWN_UID.fullmatch(uid) is not None
 
 
 def cap_age(value: str) -> str | None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.deidentification.identifiers import SourceIdentifiers
+from runtime.deidentification.identifiers import SourceIdentifiers, known_vr
 from runtime.deidentification.text import TextCleaner
-from runtime.dicom.character_sets import decode_text
+from runtime.deidentification.text.words import spellings
+from runtime.dicom.character_sets import decode_text, encode_text
 from runtime.dicom.elements import Element, attribute_text, walk
 from runtime.dicom.header import Header
 
@@ -27,6 +28,7 @@ _NO_TEXT: Final = frozenset(
 _SHORTEST_WORD: Final = 3
 _SHORTEST_IN_BINARY: Final = 5
 _PART: Final = re.compile(r"[^\s^=,;/]+")
+_ESCAPE_SEQUENCE: Final = re.compile(rb"\x1b[$()-]+[ -~]")
 _EIGHT_DIGITS: Final = re.compile(r"\d{8}", re.ASCII)
 _UID: Final = re.compile(rb"[0-2](?:\.\d+){5,}")
 _DATE: Final = re.compile(rb"(?<![\d.])(?:18|19|20)\d{6}(?=(?:\d{4}|\d{6})?(?!\d))")
@@ -45,26 +47,41 @@ class Needles:
         """Tell whether one of them stands in `value`, which is in lower case."""
         return (
             any(word in value and len(word) >= shortest for word in self.words)
-            or not self.uids.isdisjoint(_UID.findall(value))
+            or self.uids_are_in(value)
             or not self.dates.isdisjoint(_DATE.findall(value))
         )
 
+    def within(self, haystack: bytes) -> Needles:
+        """Return those that stand in `haystack`, which is in lower case: usually none, and then no more is to do."""
+        return Needles(
+            words=frozenset(word for word in self.words if word in haystack),
+            dates=self.dates.intersection(_DATE.findall(haystack)),
+            uids=self.uids.intersection(_UID.findall(haystack)),
+        )
 
-def needles_of(identifiers: SourceIdentifiers, codecs: tuple[str, ...]) -> Needles:
-    """Return the bytes by which a header's identifiers would be found in it.
+    def __bool__(self) -> bool:
+        return bool(self.words or self.dates or self.uids)
 
-    Parameters
-    ----------
-    identifiers
-        What the header reveals.
-    codecs
-        Of the top-level data set.
-    """
+    def uids_are_in(self, value: bytes) -> bool:
+        """Tell whether one of the UIDs stands in `value`."""
+        return not self.uids.isdisjoint(_UID.findall(value))
+
+
+def needles_of(identifiers: SourceIdentifiers) -> Needles:
+    """Return the bytes by which a header's identifiers would be found in it, in each of its character sets."""
     text = identifiers.text
-    parts = {part.lower() for value in (*text.people, *text.codes) for part in _PART.findall(value)}
+    parts = {part for value in (*text.people, *text.codes) for part in _PART.findall(value)}
+    parts |= {re.sub(r"[\W_]", "", code) for code in text.codes}
+    spelled = {spelling for part in parts for spelling in (part.lower(), part.upper(), *spellings(part))}
+    words = {
+        piece.lower()
+        for part in spelled
+        for codecs in identifiers.codecs
+        for piece in _ESCAPE_SEQUENCE.split(encode_text(part, codecs))
+    }
     dates = {match[0] for date in (*text.dates, *text.birth_dates) if (match := _EIGHT_DIGITS.match(date))}
     return Needles(
-        words=frozenset(part.encode(codecs[0], "replace") for part in parts if len(part) >= _SHORTEST_WORD),
+        words=frozenset(word for word in words if len(word) >= _SHORTEST_WORD),
         dates=frozenset(date.encode("ascii") for date in dates),
         uids=frozenset(uid.encode("ascii", "replace") for uid in identifiers.uids),
     )
@@ -83,13 +100,13 @@ class ResidueSearch:
     cleaner
         Tells in text whether a needle's bytes identify.
     codecs
-        Of the top-level data set.
+        Of the header's character sets.
     """
 
     header: Header
     needles: Needles
     cleaner: TextCleaner
-    codecs: tuple[str, ...]
+    codecs: frozenset[tuple[str, ...]]
 
     def find(self, copied: list[tuple[int, int]], cleaned: list[tuple[Element, bytes]]) -> dict[Element, str]:
         """Return the source's elements that left an identifier in the result, with their paths.
@@ -102,27 +119,39 @@ class ResidueSearch:
             Elements whose text was cleaned, with their new values; dates in them have been moved.
         """
         haystack = b"\0".join([self.header.content[start:stop] for start, stop in copied]).lower()
-        found = dict(self._copied_with_residue(copied)) if self.needles.are_in(haystack) else {}
-        words_and_uids = Needles(self.needles.words, frozenset(), self.needles.uids)
-        for element, value in cleaned:
-            if words_and_uids.are_in(value.lower()) and self.cleaner.reveals(decode_text(value, self.codecs)):
-                found[element] = attribute_text(element.tag)
+        needles = self.needles.within(haystack)
+        found = dict(self._copied_with_residue(copied, needles)) if needles else {}
+        haystack = b"\0".join([value for _, value in cleaned]).lower()
+        needles = Needles(self.needles.words, frozenset(), self.needles.uids).within(haystack)
+        left = {element.start for element, value in cleaned if self._reveals(value, needles)} if needles else set()
+        if left:
+            elements = walk(self.header.data_set.elements)
+            found |= {
+                element: path + attribute_text(element.tag) for element, _, path in elements if element.start in left
+            }
         return found
 
-    def _copied_with_residue(self, copied: list[tuple[int, int]]) -> Iterator[tuple[Element, str]]:
+    def _copied_with_residue(self, copied: list[tuple[int, int]], needles: Needles) -> Iterator[tuple[Element, str]]:
         """Yield the copied elements that hold a needle, with their paths."""
         ranges = iter(copied)
         start, stop = next(ranges)
         for element, _, path in walk(self.header.data_set.elements):
             while element.start >= stop:
                 start, stop = next(ranges, (len(self.header.content), len(self.header.content) + 1))
-            if element.start >= start and not element.items and self._holds_residue(element):
+            if element.start >= start and not element.items and self._holds_residue(element, needles):
                 yield element, path + attribute_text(element.tag)
 
-    def _holds_residue(self, element: Element) -> bool:
+    def _holds_residue(self, element: Element, needles: Needles) -> bool:
         value = self.header.value(element)
         if element.vr in _NO_TEXT:
             return False
-        if element.vr in TEXT_VRS:
-            return self.needles.are_in(value.lower()) and self.cleaner.reveals(decode_text(value, self.codecs))
-        return self.needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)
+        if known_vr(element) in TEXT_VRS:
+            return self._reveals(value, needles)
+        return needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)
+
+    def _reveals(self, value: bytes, needles: Needles) -> bool:
+        """Tell whether a text's bytes hold a needle, and identify by it."""
+        lower = value.lower()
+        if not needles.are_in(lower):
+            return False
+        return needles.uids_are_in(lower) or any(self.cleaner.reveals(decode_text(value, c)) for c in self.codecs)

@@ -34,6 +34,8 @@ class Scope(NamedTuple):
     """private attributes that may stay, with the VR of each; their creators included"""
     content_action: Action | None = None
     """CLEAN or DUMMY: what a rule for a sequence around it asks of the text in it"""
+    keeps_codes: bool = True
+    """whether a coded entry says what an item is about, rather than being what the rule wants replaced"""
 
 
 class Rewritten(NamedTuple):
@@ -62,6 +64,8 @@ class _Plan:
 class _Sequence:
     element: Element
     plans: range
+    byte_order: str
+    """of its own length; in VR UN its items may have another"""
     length: int = 0
     """of the value, delimiter not included"""
 
@@ -139,7 +143,7 @@ class Rewriter:
             delimiter = _DELIMITER if self._content[item.start + 4 : item.start + 8] == _UNDEFINED else 0
             inner = self._enter(element, item, scope)
             self._jobs.append((item.elements, item.start + _ITEM_HEADER, item.stop - delimiter, inner))
-        return _Sequence(element, range(first, len(self._jobs)))
+        return _Sequence(element, range(first, len(self._jobs)), scope.encoding.byte_order)
 
     def _measure(self, plan: _Plan) -> None:
         """Add up a plan's length; plans of its sequences' items are measured already."""
@@ -178,14 +182,13 @@ class Rewriter:
         """Return a sequence's header, its items with their pieces, and its delimiter."""
         element, content = sequence.element, self._content
         items = element.items or []
-        byte_order = items[0].encoding.byte_order if items else "<"
         length = content[element.value_start - 4 : element.value_start]
         if length != _UNDEFINED:
-            length = struct.pack(byte_order + "L", sequence.length)
+            length = struct.pack(sequence.byte_order + "L", sequence.length)
         pieces: list[tuple[int, int] | bytes | _Sequence] = [content[element.start : element.value_start - 4] + length]
         for item, number in zip(items, sequence.plans, strict=True):
             stop = self._jobs[number][2]
-            length = struct.pack(byte_order + "L", self._plans[number].length)
+            length = struct.pack(item.encoding.byte_order + "L", self._plans[number].length)
             pieces.append(content[item.start : item.start + 4] + (_UNDEFINED if stop < item.stop else length))
             pieces += self._plans[number].pieces
             pieces.append(content[stop : item.stop])

@@ -18,6 +18,10 @@ _BURNED_IN_ANNOTATION: Final = 0x00280301
 _RECOGNIZABLE_VISUAL_FEATURES: Final = 0x00280302
 _SPECIMEN_LABEL_IN_IMAGE: Final = 0x00480010
 
+_OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
+_OVERLAY_BIT_POSITION: Final = 0x0102
+_OVERLAY_DATA: Final = 0x3000
+
 _STORAGE: Final = "1.2.840.10008.5.1.4.1.1."
 _SECONDARY_CAPTURE: Final = _STORAGE + "7"
 _ULTRASOUND: Final = (_STORAGE + "3", _STORAGE + "3.1", _STORAGE + "6", _STORAGE + "6.1", _STORAGE + "6.2")
@@ -52,7 +56,15 @@ def assess_risks(header: Header) -> dict[Risk, bool]:
 
 
 def _burned_in_annotation(header: Header) -> bool:
-    return header.text(_BURNED_IN_ANNOTATION) == "YES"
+    """Tell whether the source declares text in its pixels, or an overlay in bits that no pixel value uses.
+
+    Such an overlay (DICOM PS3.3 C.9.2 before 2004) has attributes but no Overlay Data: without them it stays in Pixel
+    Data, where it was.
+    """
+    return header.text(_BURNED_IN_ANNOTATION) == "YES" or any(
+        header.text(group << 16 | _OVERLAY_BIT_POSITION) and not header.find(group << 16 | _OVERLAY_DATA)
+        for group in _OVERLAY_GROUPS
+    )  # the text of a number is empty where the number is zero: the first bit, which is a pixel's
 
 
 def _secondary_capture(header: Header) -> bool:

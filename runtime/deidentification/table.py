@@ -1,4 +1,4 @@
-"""DICOM PS3.15 Table E.1-1, edition 2026c: what each profile and option does to each attribute."""
+"""DICOM PS3.15 Table E.1-1, edition 2026d: what each profile and option does to each attribute."""
 
 from __future__ import annotations
 

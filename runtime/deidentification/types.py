@@ -76,7 +76,7 @@ _RESOLUTIONS: Final = {
     Action.REMOVE_OR_EMPTY: (Action.DUMMY, Action.EMPTY, Action.REMOVE, Action.EMPTY),
     Action.REMOVE_OR_DUMMY: (Action.DUMMY, Action.DUMMY, Action.REMOVE, Action.DUMMY),
     Action.REMOVE_OR_EMPTY_OR_DUMMY: (Action.DUMMY, Action.EMPTY, Action.REMOVE, Action.DUMMY),
-    Action.REMOVE_OR_EMPTY_OR_MAP_UID: (Action.MAP_UID, Action.EMPTY, Action.REMOVE, Action.MAP_UID),
+    Action.REMOVE_OR_EMPTY_OR_MAP_UID: (Action.MAP_UID, Action.MAP_UID, Action.REMOVE, Action.MAP_UID),
 }
 
 

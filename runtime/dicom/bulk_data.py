@@ -10,7 +10,7 @@ from runtime.dicom.errors import DicomError
 from runtime.dicom.header import Header
 from runtime.dicom.source import ByteSource
 
-READ_AHEAD = 64 * 1024
+READ_AHEAD = 16 * 1024
 """Item headers closer together than this are fetched in one read."""
 MAXIMUM_FRAGMENTS = 1_000_000
 """So many take about 150 MB to list."""
@@ -62,8 +62,9 @@ def _walk_fragments(source: ByteSource, start: int) -> tuple[list[tuple[int, int
     window, window_start, position = b"", start, start
     while True:
         if position + 8 > window_start + len(window):
-            dense = fragments and fragments[-1][1] - fragments[-1][0] < READ_AHEAD
-            window, window_start = source.read(position, position + (READ_AHEAD if dense else 8)), position
+            # The first item is the offset table, whose size tells nothing of the fragments'.
+            dense = len(fragments) > 1 and fragments[-1][1] - fragments[-1][0] < READ_AHEAD
+            window, window_start = source.read(position, position + (READ_AHEAD if dense else 16)), position
         if len(window) < position - window_start + 8:
             raise DicomError("TRUNCATED_PIXEL_DATA", attribute="PixelData", offset=position)
         group, number, length = _ITEM_HEADER.unpack_from(window, position - window_start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
@@ -16,7 +16,7 @@ _ESCAPE: Final = b"\x1b"
 _DELIMITED: Final = re.compile(r"([\\^=\r\n\f\t]+)")
 
 
-@cache
+@lru_cache(maxsize=256)
 def codecs_of(specific_character_set: bytes) -> tuple[str, ...]:
     """Return the codecs for an encoded value of Specific Character Set (0008,0005).
 
@@ -27,7 +27,7 @@ def codecs_of(specific_character_set: bytes) -> tuple[str, ...]:
         warnings.simplefilter("ignore")
         try:
             return tuple(convert_encodings(terms))
-        except LookupError:
+        except (LookupError, ValueError):  # the latter of a term with a NUL in it
             return DEFAULT_CODECS
 
 

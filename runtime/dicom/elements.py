@@ -16,8 +16,8 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from runtime.dicom.errors import DicomError
 
 MAXIMUM_DEPTH = 1024
-MAXIMUM_ELEMENTS = 1_000_000
-"""Elements and items of a header; so many take about 300 MB when they are parsed."""
+MAXIMUM_ELEMENTS = 400_000
+"""Elements and items of a header; so many take about 250 MB to be parsed and rewritten."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_DELIMITATION = 0xFFFEE00D
@@ -336,8 +336,9 @@ class _Parser:
             self._close_sequence(position, position)
             return position
         tag, length = self._item_header(position, frame)
-        if tag == SEQUENCE_DELIMITATION and frame.stop < 0:
-            self._close_sequence(position, position + 8)
+        if tag == SEQUENCE_DELIMITATION and frame.stop in (-1, position + 8):
+            # inside a defined length it is superfluous, and belongs to the value
+            self._close_sequence(position if frame.stop < 0 else position + 8, position + 8)
         elif tag == ITEM:
             stop = -1 if length == UNDEFINED_LENGTH else position + 8 + length
             if stop > min(frame.limit, len(self._buffer)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pydicom.config import IGNORE
@@ -23,7 +23,7 @@ from runtime.dicom.source import ByteSource, BytesSource
 FIRST_READ = 8 * 1024
 GROWTH = 4
 MAXIMUM_HEADER = 64 * 1024 * 1024
-MAXIMUM_INFLATED = 128 * 1024 * 1024
+MAXIMUM_INFLATED = 64 * 1024 * 1024
 
 _PREAMBLE = 128
 _PREFIX = b"DICM"
@@ -37,7 +37,7 @@ class Header:
 
     source: ByteSource
     """the object; of a deflated one its file meta followed by the inflated data set"""
-    content: bytes
+    content: bytes = field(repr=False)
     """the object's bytes from its start to `data_set.stop`"""
     file_meta: list[Element]
     data_set: DataSet

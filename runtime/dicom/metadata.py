@@ -213,7 +213,7 @@ class _Values:
         return self._parse(tag, int)
 
     def date(self, tag: int) -> date | None:
-        return self._parse(tag, lambda text: date(int(text[:4]), int(text[4:6]), int(text[6:])))
+        return self._parse(tag, lambda text: date(int(text[:4]), int(text[4:6]), int(text[6:8])))
 
     def time(self, tag: int) -> time | None:
         """Return a time; second 60, a leap second, becomes 59."""

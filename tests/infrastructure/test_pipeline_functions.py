@@ -231,7 +231,7 @@ def test_should_let_deidentification_alone_write_processed_objects_and_read_the_
         ("s3:PutObject", f"${{{processed}.Arn}}/*"),
         ("s3:AbortMultipartUpload", f"${{{processed}.Arn}}/*"),
         ("s3:GetObject", f"${{{processed}.Arn}}/*"),
-        ("s3:DeleteObject", f"${{{processed}.Arn}}/*"),
+        ("s3:GetObjectVersion", f"${{{processed}.Arn}}/*"),
         ("secretsmanager:GetSecretValue", f"${{{secret}}}"),
     }
 

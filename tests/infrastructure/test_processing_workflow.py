@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from runtime.contract import (
     LEDGER_VERDICTS,
+    STEP_FAILED,
     DeidentificationBody,
     ExecutionInput,
     Function,
@@ -108,7 +109,7 @@ def test_should_end_in_four_ways(dev: StageTemplate) -> None:
 @each_step
 def test_should_retry_trouble_at_aws_three_times_from_two_seconds_on(every_stage: StageTemplate, step: str) -> None:
     by_error = {error: rule for rule in every_stage.states[step]["Retry"] for error in rule["ErrorEquals"]}
-    for error in ("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"):
+    for error in ("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", STEP_FAILED):
         rule = by_error[error]
         assert (rule["IntervalSeconds"], rule["BackoffRate"], rule["MaxAttempts"]) == (2, 2, 3)
     assert not {"States.ALL", "States.TaskFailed"} & set(by_error), "what a handler raises is not retried"

@@ -1,16 +1,22 @@
-"""Shared fixtures: the two buckets of a stage in moto, with requests to S3 recorded."""
+"""Shared fixtures: the two buckets of a stage in moto, with requests to S3 recorded, and the handlers on them."""
 
+import importlib
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
 from runtime import storage
-from runtime.contract import ObjectCoordinates, ObjectCreated
+from runtime.contract import ExecutionInput, LedgerAttribute, LedgerIndex, ObjectCoordinates, ObjectCreated
+from runtime.ledger import Ledger, dynamodb_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,6 +25,23 @@ else:
 
 RAW = "raw-bucket"
 PROCESSED = "processed-bucket"
+SECRET = "stage/pseudonym-key"
+LEDGER_TABLE = "stage-ledger"
+SERVICE = "medical-imaging-pipeline-test"
+
+# Handlers and Powertools read the environment when they are imported, as Lambda has them do.
+os.environ.update(
+    STAGE="test",
+    STRICT="false",
+    PROCESSED_BUCKET=PROCESSED,
+    PSEUDONYM_SECRET_ARN=SECRET,
+    PROFILE="research",
+    LEDGER_TABLE=LEDGER_TABLE,
+    POWERTOOLS_SERVICE_NAME=SERVICE,
+    POWERTOOLS_METRICS_NAMESPACE="MedicalImaging/Pipeline",
+    POWERTOOLS_LOG_LEVEL="INFO",
+    AWS_DEFAULT_REGION="us-east-1",
+)
 
 
 def dicom_file(name: str) -> bytes:
@@ -62,6 +85,15 @@ def created(key: str = "scan.dcm", *, version_id: str | None = None, etag: str |
     return ObjectCreated.model_validate({"bucket": {"name": RAW}, "object": {"key": key, **optional}})
 
 
+class Context(LambdaContext):
+    """What Lambda tells a function of its invocation."""
+
+    _function_name = "function"
+    _memory_limit_in_mb = 512
+    _invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+    _aws_request_id = "00000000-0000-0000-0000-000000000000"
+
+
 @pytest.fixture
 def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
@@ -75,3 +107,84 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
         buckets = Buckets(s3)
         s3.meta.events.register("provide-client-params.s3.*", buckets.record)
         yield buckets
+
+
+@pytest.fixture
+def ledger(buckets: Buckets) -> Ledger:
+    client = dynamodb_client(attempts=2)
+    attributes = (
+        LedgerAttribute.OBJECT_ID,
+        LedgerAttribute.STATUS,
+        LedgerAttribute.STUDY_ID,
+        LedgerAttribute.UPDATED_AT,
+    )
+    indexes = ((LedgerIndex.BY_STATUS, LedgerAttribute.STATUS), (LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID))
+    client.create_table(
+        TableName=LEDGER_TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name.value, "AttributeType": "S"} for name in attributes],
+        KeySchema=[{"AttributeName": "object_id", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index.value,
+                "KeySchema": [
+                    {"AttributeName": attribute.value, "KeyType": "HASH"},
+                    {"AttributeName": "updated_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, attribute in indexes
+        ],
+    )
+    return Ledger(client, LEDGER_TABLE)
+
+
+@dataclass
+class Handlers:
+    """The three functions, invoked as Step Functions invokes them."""
+
+    buckets: Buckets
+
+    def invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = importlib.import_module(f"runtime.handlers.{name}").handler(event, Context())
+        return answer
+
+    def ingest(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        return self.invoke("ingestion", ExecutionInput(object=coordinates).model_dump(mode="json"))
+
+    def validate(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        return self.invoke("validation", ExecutionInput(object=coordinates).model_dump(mode="json"))
+
+    def deidentify(self, coordinates: ObjectCoordinates) -> dict[str, Any]:
+        return self.invoke("deidentification", ExecutionInput(object=coordinates).model_dump(mode="json"))
+
+
+@pytest.fixture
+def handlers(
+    buckets: Buckets, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]
+) -> Iterator[Handlers]:
+    boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="0123456789abcdef" * 4)
+    for name in ("ingestion", "validation", "deidentification"):
+        monkeypatch.setattr(importlib.import_module(f"runtime.handlers.{name}"), "s3", buckets.s3)
+    for name in ("ingestion", "deidentification"):
+        monkeypatch.setattr(importlib.import_module(f"runtime.handlers.{name}"), "ledger", ledger)
+    yield Handlers(buckets)
+    importlib.import_module("runtime.handlers.deidentification").deidentifier.cache_clear()
+
+
+class StandardOutput:
+    """Standard output as it is when something is written; the logger took that of its import."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Capture what functions write."""
+    for handler in importlib.import_module("runtime.observability").logger.handlers:
+        monkeypatch.setattr(handler, "stream", StandardOutput())
+    return capsys

@@ -382,7 +382,10 @@ ARGUMENTS = ("links", "--bucket", BUCKET, "--region", REGION)
 
 
 @pytest.mark.usefixtures("s3", "log")
-def test_should_leave_the_log_to_the_library(capsys: pytest.CaptureFixture[str], log: io.StringIO) -> None:
+def test_should_leave_the_log_to_the_library(
+    capsys: pytest.CaptureFixture[str], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POWERTOOLS_LOG_LEVEL", raising=False)
     assert main([*ARGUMENTS, KEY, "missing.dcm"]) == 1
     assert log.getvalue() == ""
     assert capsys.readouterr().err == "links: 1 given, 1 failed\n"

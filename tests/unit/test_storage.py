@@ -77,7 +77,7 @@ def test_should_answer_any_sequence_of_ranges_as_the_object_does(ranges: list[tu
         def get_object(self, *, Range: str, **_: str) -> dict[str, Any]:  # noqa: N803
             start, stop = Range.removeprefix("bytes=").split("-")
             body = content[int(start) : int(stop) + 1]
-            return {"Body": StreamingBody(BytesIO(body), len(body))}
+            return {"Body": StreamingBody(BytesIO(body), len(body)), "ContentRange": Range}
 
     source = S3Object(
         Client(),  # type: ignore[arg-type]
@@ -119,6 +119,22 @@ def test_should_give_up_when_every_body_breaks(buckets: Buckets) -> None:
     with pytest.raises(IncompleteReadError):
         source.read(0, 100)
     assert buckets.operations().count("GetObject") == storage.READ_ATTEMPTS
+
+
+def test_should_read_the_range_of_a_store_that_answers_with_the_whole(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "SKIPPED_AT_ONCE", 100)
+    source = buckets.source(CT)
+
+    def whole(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.pop("ContentRange")
+        parsed["Body"] = StreamingBody(BytesIO(CT), len(CT))
+
+    buckets.s3.meta.events.register("after-call.s3.GetObject", whole)
+    assert source.read(0, 200) == CT[:200]
+    assert source.read(5250, 6001) == CT[5250:6001]
+    assert source.bytes_read == 951
 
 
 def test_should_read_the_pinned_version_when_overwritten_in_between(buckets: Buckets) -> None:

@@ -8,15 +8,14 @@ from typing import Final
 
 from runtime.deidentification.text.codes import Codes
 from runtime.deidentification.text.dates import ShiftDate, TextDates
-from runtime.deidentification.text.edits import apply_edits
+from runtime.deidentification.text.edits import FIRST_SET_ASIDE, apply_edits
 from runtime.deidentification.text.identifiers import Identifiers, parsed_date
 from runtime.deidentification.text.people import People
-from runtime.deidentification.text.recognisers import recognised
-from runtime.deidentification.text.words import clinical_words
+from runtime.deidentification.text.recognisers import may_be_recognised, recognised
+from runtime.deidentification.text.words import clinical_words, folded_words
 
 # A date that has been dealt with is one of these characters until the text is done, so that nothing takes it for
 # something else. Unicode assigns them to nobody; a text that holds them loses them.
-_FIRST_SET_ASIDE: Final = 0xF0000
 _MOST_SET_ASIDE: Final = 0xFFFD
 _SET_ASIDE: Final = re.compile("[\U000f0000-\U000ffffd]")
 _MOST_PASSES: Final = 10
@@ -45,6 +44,8 @@ class TextCleaner:
         changes nothing, except that dates which moved move again. A text in which each cut uncovers another
         identifier, over and over, is dropped as a whole.
         """
+        if text.isascii() and self._is_harmless(text):
+            return text
         cleaned = text if text.isascii() else _SET_ASIDE.sub("", text)
         dates: list[str] = []
         for _ in range(_MOST_PASSES):
@@ -55,19 +56,24 @@ class TextCleaner:
         else:
             return ""
         if dates:
-            cleaned = _SET_ASIDE.sub(lambda match: dates[ord(match[0]) - _FIRST_SET_ASIDE], cleaned)
+            cleaned = _SET_ASIDE.sub(lambda match: dates[ord(match[0]) - ord(FIRST_SET_ASIDE)], cleaned)
         return cleaned if cleaned == text else cleaned.strip(" ")
 
     def reveals(self, text: str) -> bool:
         """Tell whether the text holds something of what the header reveals: names, identifiers, dates, places."""
         return self._codes.reveals(text) or self._dates.reveals(text) or self._people.reveals(text)
 
+    def _is_harmless(self, text: str) -> bool:
+        """Tell at a glance that there is nothing to clean: true of most descriptions."""
+        folded = folded_words(text)
+        return not (may_be_recognised(text, folded) or self._people.may_edit(folded) or self._codes.may_edit(text))
+
     def _pass(self, text: str, dates: list[str]) -> str:
         text = apply_edits(text, self._codes.edits(text))
         edits = []
         for edit in sorted(self._dates.edits(text)):
             if edit.replacement and len(dates) < _MOST_SET_ASIDE:
-                edits.append(edit._replace(replacement=chr(_FIRST_SET_ASIDE + len(dates))))
+                edits.append(edit._replace(replacement=chr(ord(FIRST_SET_ASIDE) + len(dates))))
                 dates.append(edit.replacement)
             else:
                 edits.append(edit._replace(replacement=""))

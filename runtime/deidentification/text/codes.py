@@ -17,6 +17,8 @@ _SHORTEST: Final = 4
 _SHORTEST_CORE: Final = 5
 _SHORTEST_REGROUPED: Final = 6
 _SEPARATORS: Final = frozenset(" -./_:,#()^\u3000・")
+# Voicing marks that follow their character
+_COMBINING: Final = frozenset("\u3099\u309a\uff9e\uff9f")
 _NOT_ALPHANUMERIC: Final = re.compile(r"[\W_]+")
 _DIGITS: Final = re.compile(r"\d+")
 _HONORIFICS: Final = (
@@ -63,6 +65,11 @@ class Codes:
             if not person.isascii():
                 for group in person.split("="):
                     self._add_ideographic(group)
+
+    def may_edit(self, text: str) -> bool:
+        """Tell whether an ASCII text may hold an identifier."""
+        compact = _compact(text)
+        return any(code in compact for code in self._bounded)
 
     def edits(self, text: str) -> Iterator[Edit]:
         """Yield a cut for each identifier found."""
@@ -123,6 +130,8 @@ def _occurrences(
     while at >= 0:
         places = positions[at : at + len(code)]
         start, end = places[0], places[-1] + 1
+        while text[end : end + 1] in _COMBINING:
+            end += 1
         at = compact.find(code, at + 1)
         if not _grouped(text, places, len(code)):
             continue

@@ -105,6 +105,11 @@ _MIDDLE_OF_MONTH: Final = 15
 _DA_LENGTH: Final = 8
 
 
+_UID_LENGTH: Final = 64
+_UID_BEFORE: Final = re.compile(r"(?:\d\.\d*){4}(?<=\.)$")
+MONTH_NAMES: Final = frozenset(_MONTHS)
+
+
 class _Reading(NamedTuple):
     """One way to read a match: the date and the groups that hold its month and day."""
 
@@ -227,10 +232,12 @@ def _is_part_of_a_version(match: re.Match[str], groups: Mapping[str, str | None]
         return len(groups["first"] or "") + len(groups["second"] or "") < len("ddmm") or (
             separator == "." and match.string[match.start() - 1 : match.start()].isalpha()
         )
-    if separator not in {".", None} or "month" in groups:
+    before, after = match.string[max(0, match.start() - _UID_LENGTH) : match.start()], match.string[match.end() :][:2]
+    if separator is None:
+        return _UID_BEFORE.search(before) is not None
+    if separator != ".":
         return False
-    before, after = match.string[: match.start()][-2:], match.string[match.end() :][:2]
-    return (before[-1:] == "." and before[:1].isdecimal()) or (after[:1] == "." and after[1:].isdecimal())
+    return (before[-1:] == "." and before[-2:-1].isdecimal()) or (after[:1] == "." and after[1:].isdecimal())
 
 
 def _written_alike(match: re.Match[str], reading: _Reading, moved: datetime.date) -> str:

@@ -14,6 +14,8 @@ class Edit(NamedTuple):
     replacement: str = ""
 
 
+FIRST_SET_ASIDE: Final = "\U000f0000"
+"""The first of the characters that stand for dates while a text is cleaned, see `cleaner`."""
 _CLOSES_UP: Final = " \t_,;/^|-"
 
 
@@ -26,19 +28,24 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
     pieces: list[str] = []
     position = 0
     for edit in _merged(edits):
-        pieces.append(text[position : edit.start])
+        if position < edit.start:
+            pieces.append(text[position : edit.start])
         position = edit.end
         if edit.replacement:
             pieces.append(edit.replacement)
             continue
-        before = next((piece[-1] for piece in reversed(pieces) if piece), "")
+        before = pieces[-1][-1] if pieces else ""
         after = text[position : position + 1]
-        if before.isalnum() and after.isalnum():
+        if _is_in_word(before) and _is_in_word(after):
             pieces.append(" ")
         elif after and after in _CLOSES_UP and before in ("", after):
             position += 1
     pieces.append(text[position:])
     return "".join(pieces)
+
+
+def _is_in_word(character: str) -> bool:
+    return character.isalnum() or character >= FIRST_SET_ASIDE
 
 
 def _merged(edits: Iterable[Edit]) -> list[Edit]:

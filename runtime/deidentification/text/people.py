@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import permutations
 from typing import Final, NamedTuple
 
@@ -133,8 +133,10 @@ _PARTICIPLES: Final = frozenset(
         "seen",
     }
 )
+_INTRODUCERS: Final = _TITLES | _LABELS
 _CUES: Final = _TITLES | _LABELS | {"with"}
 _MOST_NAME_WORDS: Final = 3
+_MOST_TITLES: Final = 4
 _JOINS: Final = frozenset(" \t,.^=_'\u2019-/&\u3000\u30fb")
 _NAME_SEPARATOR: Final = re.compile(r"[ .,^'\u2019-]{0,2}")
 _NOT_LETTERS: Final = re.compile(r"[\W\d_]+")
@@ -176,11 +178,12 @@ class People:
     def edits(self, text: str) -> Iterator[Edit]:
         """Yield a cut for each name, and for each person that a title or a label introduces."""
         found = words(text)
-        folded = {word.folded for word in found}
-        if not folded.isdisjoint(self._entries):
-            yield from self._named(text, found)
-        if not folded.isdisjoint(_TITLES) or not folded.isdisjoint(_LABELS):
-            yield from self._introduced(text, found)
+        yield from self._named(text, found)
+        yield from self._introduced(text, found)
+
+    def may_edit(self, folded: Set[str]) -> bool:
+        """Tell whether a text of these folded words may hold a person or a place."""
+        return not (self._entries.keys().isdisjoint(filter(_is_no_initial, folded)) and folded.isdisjoint(_INTRODUCERS))
 
     def reveals(self, text: str) -> bool:
         """Tell whether the text holds one of the names."""
@@ -249,7 +252,7 @@ class People:
         for index, needed in enumerate(self._needed if len(run) > 1 else ()):
             entity = 1 << index
             parts = {w.folded for w in run if self._entries[w.folded].entities & entity and _counts(text, w)}
-            if len(parts) >= needed:
+            if len(parts) >= needed and any(map(_is_no_initial, parts)):
                 identified |= entity
         cut = [word for word in run if self._entries[word.folded].entities & identified and _counts_beside(text, word)]
         for first, last in _stretches(run, cut):
@@ -300,11 +303,9 @@ class People:
         dotted = text[word.end : word.end + 1] == "."
         if word.folded in _AMBIGUOUS_TITLES and not dotted and not word.source.istitle():
             return []
-        while (
-            position + 1 < len(found)
-            and found[position + 1].folded in _AFTER_TITLE
-            and not found[position + 1].source.isupper()
-        ):
+        for title in found[position + 1 : position + 1 + _MOST_TITLES]:
+            if title.folded not in _AFTER_TITLE or title.source.isupper():
+                break
             position += 1
         return self._names_after(text, found, position, proven=not word.source.isupper())
 
@@ -326,6 +327,10 @@ class People:
             names.append(word)
             end = word.end
         return names if any(len(word.source) > 1 for word in names) else []
+
+
+def _is_no_initial(folded: str) -> bool:
+    return len(folded) > 1
 
 
 def _joined(text: str, before: Word, after: Word) -> bool:

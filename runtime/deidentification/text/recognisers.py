@@ -7,9 +7,10 @@ is bounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final
 
+from runtime.deidentification.text.dates import MONTH_NAMES
 from runtime.deidentification.text.edits import Edit
 
 # A date that has been dealt with stands in the text as one of these, see cleaner.py; a label's value may be one.
@@ -86,7 +87,7 @@ _LABELLED: Final = (
 _HOUSE: Final = r"(?<![^\W_])\d{1,5}[A-Z]?,?\s(?P<words>(?:[NSEW]\.?\s)?(?:[^\W\d_][\w.'-]{0,24}\s){1,4}?)"
 _AFTER_STREET: Final = (
     r"(?![^\W_])\.?(?:,?\s(?:Apt|Suite|Ste|Unit|Floor|#)\.?\s?\w{1,6})?"
-    r"(?:,\s[^\W\d_][\w .'-]{1,30})?(?:,?\s[A-Z]{2})?(?:\s\d{5}(?:-\d{4})?)?"
+    r"(?:,\s[^\W\d_][\w.'-]{1,20}(?:\s[\w.'-]{1,20})?,?\s(?-i:[A-Z]{2})(?![^\W_])(?:\s\d{5}(?:-\d{4})?)?)?"
 )
 _STREET: Final = re.compile(
     rf"{_HOUSE}(?:Street|Avenue|Ave|Road|Boulevard|Blvd|Lane|Highway|Hwy|Parkway|Pkwy){_AFTER_STREET}", re.IGNORECASE
@@ -106,7 +107,7 @@ _ADDRESSES: Final = (
     ),
     re.compile(
         r"(?<![^\W_])\d{1,4}\s?(?:bis|ter)?,?\s(?:rue|avenue|boulevard|bd|place|chemin|all[ée]e|impasse|quai)\s"
-        r"(?:(?:de|du|des|la|le|les)\s|l'|d'){0,3}[^\W\d_][\w'-]+(?:\s[A-Z][\w'-]+){0,2}(?:,?\s\d{5}\s[^\W\d_][\w'-]+)?",
+        r"(?:(?:de|du|des|la|le|les)\s|l'|d'){0,3}[^\W\d_][\w'-]+(?:\s(?-i:[A-Z])[\w'-]+){0,2}(?:,?\s\d{5}\s[^\W\d_][\w'-]+)?",
         re.IGNORECASE,
     ),
     re.compile(r"(?<![^\W_])[A-Z][a-z]+(?:\s[A-Z][a-z]+)?,\s?[A-Z]{2}\s\d{5}(?:-\d{4})?(?!\d)"),
@@ -129,6 +130,99 @@ _AGES: Final = (
         re.IGNORECASE,
     ),
 )
+
+# Words that a pattern above hangs on where no punctuation does.
+_WORDS_BESIDE_NUMBERS: Final = frozenset(
+    {
+        *(
+            "mrn",
+            "mrno",
+            "mr",
+            "hrn",
+            "uhid",
+            "empi",
+            "ssn",
+            "nhs",
+            "chi",
+            "nhi",
+            "urn",
+            "ipp",
+            "nip",
+            "med",
+            "medical",
+        ),
+        *("pat", "patient", "patienten", "fall", "fallnr", "fallnummer", "acc", "accession", "acct", "account", "hosp"),
+        *("hospital", "encounter", "insurance", "policy", "medicare", "medicaid", "passport", "licence", "license"),
+        *("medrec", "patid", "patientid", "patientno", "patientnr", "patientnumber", "patientident", "patno", "patnr"),
+        *("patnumber", "patnummer", "patientnummer", "patienten", "patientenid", "patientennr", "patientennummer"),
+        *("patident", "patientenident", "patientenno", "patientennumber", "medicalrecord", "medrecord", "medicalrec"),
+        *("mrnumber", "accno", "accnum", "accnumber", "accnr", "accessionno", "accessionnum", "accessionnumber"),
+        *("accessionnr", "hospitalid", "hospid", "hospno", "hospitalno", "hospnumber", "hospitalnumber", "insuranceid"),
+        *("accountno", "accountnumber", "medrecno", "medrecnum", "medrecnumber", "driver", "drivers"),
+        *("tel", "telephone", "telefon", "phone", "ph", "fax", "mobil", "mobile", "cell", "pager", "beeper", "call"),
+        *(
+            "ext",
+            "durchwahl",
+            "dob",
+            "d",
+            "date",
+            "birthdate",
+            "birth",
+            "born",
+            "geb",
+            "geboren",
+            "geburtsdatum",
+            "nee",
+            "ne",
+        ),
+        *(
+            "street",
+            "avenue",
+            "ave",
+            "road",
+            "boulevard",
+            "blvd",
+            "lane",
+            "highway",
+            "hwy",
+            "parkway",
+            "pkwy",
+            "st",
+            "rd",
+        ),
+        *(
+            "drive",
+            "ln",
+            "court",
+            "place",
+            "terrace",
+            "square",
+            "way",
+            "box",
+            "strasse",
+            "str",
+            "allee",
+            "gasse",
+            "platz",
+        ),
+        *("weg", "rue", "bd", "chemin", "impasse", "quai", "age", "aged", "alter"),
+    }
+)
+_SUSPICIOUS: Final = re.compile(
+    r"[@\\#:]|\d{4}|\d{3}[-)]|\d{2,4}[-/ ]\d{2}|0\d|\d[-./() ]{1,2}\d+[-./() ]{1,2}\d"
+    r"|(?:9\d|1[0-4]\d)\+?(?:[ -]?[yYjJaA]|[mMfF])"
+    r"|[wW]{3}\.|\.[a-zA-Z]{3}|/(?:home|Users)|[nN][iI][nN][eE][tT][yY]|(?:asse|str\.|llee|latz|weg)\s\d"
+)
+
+
+def may_be_recognised(text: str, folded: Set[str]) -> bool:
+    """Tell whether an ASCII text of these folded words may hold something that `recognised` or a date would edit."""
+    if _SUSPICIOUS.search(text):
+        return True
+    return _HAS_VALUE.search(text) is not None and not (
+        folded.isdisjoint(_WORDS_BESIDE_NUMBERS) and folded.isdisjoint(MONTH_NAMES)
+    )
+
 
 _MAY_BE_CONTACT: Final = re.compile(
     r"[@\\]|://|www\.|\.(?:com|org|net|edu|gov|info|local)|mailto|/home/|/Users/", re.IGNORECASE

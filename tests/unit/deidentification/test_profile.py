@@ -6,7 +6,6 @@ from pydicom.sr.codedict import codes
 
 from runtime.deidentification.options import BASIC_PROFILE_CODE, Option
 from runtime.deidentification.profile import (
-    Action,
     Override,
     Policy,
     Profile,
@@ -16,6 +15,7 @@ from runtime.deidentification.profile import (
     parse_profile,
     profile_names,
 )
+from runtime.deidentification.table import Action
 
 RISKS = "\n".join(["[risks]", *(f'{risk} = "quarantine"' for risk in Risk)])
 REASON = "The cohort is selected by this attribute."
@@ -123,6 +123,7 @@ def test_should_refuse_a_profile_that_does_not_exist(name: str) -> None:
         (override("PixelData", "X"), "written by the de-identification"),
         (override("ProtocolName", "U"), "holds no UID"),
         (override("(0018,FFF0)", "U"), "isn't in the dictionary"),
+        (override("ProtocolName", "X/Z"), "says it plainly"),
         (override("ProtocolName", "Q"), "overrides.0.action"),
         (override("ProtocolName", "K", "because"), "overrides.0.reason"),
         (override("ProtocolName", "K") + override("(0018,1030)", "X"), "overridden twice"),

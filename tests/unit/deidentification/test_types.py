@@ -91,7 +91,7 @@ def test_should_know_the_image_storage_sop_classes() -> None:
         (Action.REMOVE_OR_EMPTY, "DDZZXZ"),
         (Action.REMOVE_OR_DUMMY, "DDDDXD"),
         (Action.REMOVE_OR_EMPTY_OR_DUMMY, "DDZZXD"),
-        (Action.REMOVE_OR_EMPTY_OR_MAP_UID, "UUZZXU"),
+        (Action.REMOVE_OR_EMPTY_OR_MAP_UID, "UUUUXU"),
         (Action.REMOVE, "XXXXXX"),
         (Action.KEEP, "KKKKKK"),
     ],

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,30 +11,13 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from runtime.contract import ExecutionInput, LedgerAttribute, LedgerIndex, LedgerStatus, ObjectCoordinates
-from runtime.ledger import Ledger, dynamodb_client
-from tests.unit.conftest import PROCESSED, RAW, Buckets
+from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
+from runtime.ledger import Ledger
+from tests.unit.conftest import PROCESSED, RAW, SECRET, Buckets
 
-TABLE = "stage-ledger"
-SECRET = "stage/pseudonym-key"
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:stage"
 
-# Handlers and Powertools read the environment when they are imported, as Lambda has them do.
-os.environ.update(
-    STAGE="test",
-    STRICT="false",
-    PROCESSED_BUCKET=PROCESSED,
-    PSEUDONYM_SECRET_ARN=SECRET,
-    PROFILE="research",
-    LEDGER_TABLE=TABLE,
-    STATE_MACHINE_ARN=STATE_MACHINE,
-    ACCEPTED_PREFIXES="[]",
-    ACCEPTED_SUFFIXES='[".dcm"]',
-    POWERTOOLS_SERVICE_NAME="medical-imaging-pipeline-test",
-    POWERTOOLS_METRICS_NAMESPACE="MedicalImaging/Pipeline",
-    POWERTOOLS_LOG_LEVEL="INFO",
-    AWS_DEFAULT_REGION="us-east-1",
-)
+os.environ.update(STATE_MACHINE_ARN=STATE_MACHINE, ACCEPTED_PREFIXES="[]", ACCEPTED_SUFFIXES='[".dcm"]')
 
 
 def execution(coordinates: ObjectCoordinates, attempt: int = 1, **changes: Any) -> ExecutionInput:
@@ -54,36 +36,6 @@ class Context(LambdaContext):
 
     def get_remaining_time_in_millis(self) -> int:  # type: ignore[override]  # theirs is static
         return self.milliseconds_left
-
-
-@pytest.fixture
-def ledger(buckets: Buckets) -> Ledger:
-    client = dynamodb_client(attempts=2)
-    attributes = (
-        LedgerAttribute.OBJECT_ID,
-        LedgerAttribute.STATUS,
-        LedgerAttribute.STUDY_ID,
-        LedgerAttribute.UPDATED_AT,
-    )
-    indexes = ((LedgerIndex.BY_STATUS, LedgerAttribute.STATUS), (LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID))
-    client.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name.value, "AttributeType": "S"} for name in attributes],
-        KeySchema=[{"AttributeName": "object_id", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": index.value,
-                "KeySchema": [
-                    {"AttributeName": attribute.value, "KeyType": "HASH"},
-                    {"AttributeName": "updated_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-            for index, attribute in indexes
-        ],
-    )
-    return Ledger(client, TABLE)
 
 
 @dataclass
@@ -182,21 +134,3 @@ def stage(
     monkeypatch.setattr("runtime.patience.time.sleep", lambda _: None)
     yield Stage(buckets, ledger, dispatcher, states)
     deidentification.deidentifier.cache_clear()
-
-
-class CurrentOutput:
-    """Whatever is standard output at the time: the logger took that of its import."""
-
-    def write(self, text: str) -> int:
-        return sys.stdout.write(text)
-
-    def flush(self) -> None:
-        sys.stdout.flush()
-
-
-@pytest.fixture
-def output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
-    """Capture what functions write."""
-    for handler in importlib.import_module("runtime.observability").logger.handlers:
-        monkeypatch.setattr(handler, "stream", CurrentOutput())
-    return capsys

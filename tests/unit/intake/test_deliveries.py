@@ -19,8 +19,6 @@ from runtime.observability import StepFailedError
 from tests.unit.conftest import PROCESSED, RAW, dicom_file
 from tests.unit.intake.conftest import Stage, execution
 
-pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
-
 CT = dicom_file("CT_small.dcm")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 

@@ -17,7 +17,8 @@ from runtime.contract import (
 )
 from runtime.fingerprint import Fingerprint
 from runtime.ledger import Ledger, Row, hashed
-from tests.unit.intake.conftest import TABLE, execution
+from tests.unit.conftest import LEDGER_TABLE
+from tests.unit.intake.conftest import execution
 
 OBJECT = ObjectCoordinates(bucket="raw", key="DOE^JANE.dcm", version_id="v1", size=7, etag="e1")
 OTHER = OBJECT.model_copy(update={"version_id": "v2"})
@@ -62,7 +63,7 @@ def test_should_reach_the_same_row_in_whatever_order_changes_arrive(ledger: Ledg
         lambda: ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED),
     ]
     for order in itertools.permutations(changes):
-        ledger._client.delete_item(TableName=TABLE, Key={"object_id": {"S": OBJECT.object_id}})
+        ledger._client.delete_item(TableName=LEDGER_TABLE, Key={"object_id": {"S": OBJECT.object_id}})
         ledger.receive(execution(OBJECT))
         statuses = []
         for change in [*order, random.choice(order)]:
@@ -159,7 +160,7 @@ def test_should_name_every_value_of_a_verdict_after_its_attribute(ledger: Ledger
     values: dict[str, Any] = {part.partition(" = ")[2]: {"S": "x"} for part in sets}
     values |= {":rank": {"N": str(status.rank)}, ":attempt": {"N": "1"}, ":status": {"S": status.value}}
     ledger._client.update_item(
-        TableName=TABLE,
+        TableName=LEDGER_TABLE,
         Key={"object_id": {"S": OBJECT.object_id}},
         UpdateExpression=update,
         ConditionExpression=LEDGER_CONDITION,
@@ -170,7 +171,7 @@ def test_should_name_every_value_of_a_verdict_after_its_attribute(ledger: Ledger
 
 
 def test_should_raise_what_is_no_failed_condition(ledger: Ledger) -> None:
-    ledger._client.delete_table(TableName=TABLE)
+    ledger._client.delete_table(TableName=LEDGER_TABLE)
     with pytest.raises(ClientError):
         ledger.receive(execution(OBJECT))
 

@@ -50,6 +50,7 @@ def test_should_end_a_process_that_ignores_sigterm_with_its_workers_and_files(tm
     assert not scratch.exists()
 
 
+@pytest.mark.allow_hosts(["127.0.0.1"])
 def test_should_not_end_a_stranger_that_got_the_process_id_of_a_kept_emulator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

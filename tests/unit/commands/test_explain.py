@@ -1,0 +1,115 @@
+"""What the command line says of an attribute must be what the engine does to it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runtime.__main__ import main
+from runtime.deidentification.attributes import AttributeDeidentifier
+from runtime.deidentification.explanation import explain
+from runtime.deidentification.profile import load_profile, profile_names
+from runtime.deidentification.pseudonyms import Pseudonyms
+from runtime.deidentification.rewriting import Rewriter, Scope
+from runtime.deidentification.rules import Ruleset
+from runtime.deidentification.table import Action, rules
+from runtime.dicom.elements import Element
+from runtime.dicom.header import read_header
+from runtime.dicom.source import BytesSource
+from tests.marker_file import UNSAFE_CREATOR, marker_file
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["explain", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_should_say_what_the_engine_does_to_every_attribute(profile: str) -> None:
+    header = read_header(BytesSource(marker_file().content))
+    ruleset = Ruleset(load_profile(profile))
+    attributes = AttributeDeidentifier(header, ruleset, Pseudonyms(bytes(32)))
+    compared = 0
+
+    def decide(element: Element, scope: Scope) -> bytes | None:
+        nonlocal compared
+        before = len(attributes.touched)
+        result = attributes.decide(element, scope)
+        action = attributes.touched[-1][1] if len(attributes.touched) > before else Action.KEEP
+        explanation = explain(
+            ruleset,
+            (*scope.path, element.tag),
+            sop_class_uid=attributes.sop_class_uid,
+            creator=UNSAFE_CREATOR if element.tag >> 16 == 0x0019 else None,
+        )
+        in_content = scope.content_action is not None and element.tag not in ruleset.decisions
+        if element.tag != 0x00190010 and not in_content:  # a creator's fate is its block's
+            assert explanation.resolved is action, (scope.path, hex(element.tag), explanation)
+        compared += 1
+        return result
+
+    data_set = header.data_set
+    Rewriter(header.content, decide, attributes.enter).rewrite(
+        data_set.elements, data_set.elements[0].start, data_set.stop, attributes.top_scope(), []
+    )
+
+    assert compared > 1200
+
+
+def test_should_give_the_row_of_the_table_with_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "StudyDate")
+
+    assert "(0008,0020)  StudyDate  Study Date  DA" in text
+    assert re.search(r"^0008,0020 +Z +Basic Profile$", text, re.MULTILINE)
+    assert re.search(r"^ +C +Retain Longitudinal Temporal Information Modified Dates", text, re.MULTILINE)
+    assert re.search(r"^basic +Z empty ", text, re.MULTILINE)
+    assert re.search(r"^research +C clean +Retain Longitudinal.*113107", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("tag", ["PatientName", "(0010,0010)", "00100010", "0010,0010"])
+def test_should_take_a_tag_in_any_form(tag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, tag).startswith("(0010,0010)  PatientName")
+
+
+def test_should_resolve_a_compound_action_by_the_sop_class(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "D if Type 1, Z if Type 2" in said(capsys, "ContentDate", "--profile", "basic")
+    by_class = said(capsys, "ContentDate", "--profile", "basic", "--sop-class", "CTImageStorage")
+    assert re.search(r"Z/D: Z empty \(Type [23]C?\)", by_class)
+    assert said(capsys, "ContentDate", "--profile", "basic", "--sop-class", "1.2.840.10008.5.1.4.1.1.2") == by_class
+
+
+def test_should_judge_a_private_attribute_by_its_creator(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = said(capsys, "0043,1039", "--profile", "research", "--creator", "GEMS_PARM_01")
+    assert "K keep" in listed
+    assert "X remove" in said(capsys, "0043,1039", "--profile", "research")
+    assert "X remove" in said(capsys, "0043,1039", "--profile", "research", "--creator", "SOMEBODY")
+    assert "X remove" in said(capsys, "0043,1039", "--profile", "basic", "--creator", "GEMS_PARM_01")
+
+
+def test_should_give_the_reason_of_an_override(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = Path(__file__).parents[3] / "runtime/deidentification/profiles/basic.toml"
+    override = (
+        'overrides = [{ attribute = "ProtocolName", action = "K", reason = "Cohorts are chosen by the protocol." }]'
+    )
+    draft = tmp_path / "draft.toml"
+    draft.write_text(shipped.read_text().replace("overrides = []", override))
+
+    assert "Cohorts are chosen by the protocol." in said(capsys, "ProtocolName", "--profile", str(draft))
+
+
+def test_should_list_every_row_of_the_table_for_a_signature(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "--all", "--profile", "research")
+
+    listed = re.findall(r"^\(([0-9A-F]{4},[0-9A-F]{4})\) ", text, re.MULTILINE)
+    assert {rule.pattern for rule in rules() if rule.tag} <= set(listed)
+    for promised in ("113111", "Content hash", "Dates move 1 to 3650 days", "secondary-capture: release-when-attested"):
+        assert promised in text
+
+
+@pytest.mark.parametrize("arguments", [[], ["NoSuchKeyword"], ["PatientName", "--sop-class", "CT"], ["--all", "x"]])
+def test_should_refuse_what_names_no_attribute(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["explain", *arguments])
+
+    assert exit_.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
