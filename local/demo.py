@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -28,7 +29,12 @@ from runtime.contract import Output, State
 from runtime.delivery import DownloadLink, PresignedUrlHandler
 
 LINKS_SHOWN = 3
-VERDICTS = {State.SUCCESS: "[green]delivered", State.QUARANTINED: "[yellow]quarantined", State.FAILURE: "[red]failed"}
+VERDICTS = {
+    State.SUCCESS: "[green]delivered",
+    State.DUPLICATE: "[green]duplicate",
+    State.QUARANTINED: "[yellow]quarantined",
+    State.FAILURE: "[red]failed",
+}
 
 # Wide enough for output keys where nobody looks through a terminal of their own.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
@@ -118,7 +124,7 @@ def _show(
         console.print(_changes(first, source, result))
         links = _links(pipeline, released, keep=keep)
         problems += _check_download(links[0], result)
-    elif len(outcomes) > 1:
+    elif any(outcome.key.startswith("valid/") for outcome in outcomes):
         problems.append("No object was delivered.")
     return problems
 
@@ -132,10 +138,9 @@ def _verdict_table(outcomes: Sequence[Outcome]) -> Table:
         table.add_column(f"{step.value.removesuffix('Step')}\nms", justify="right")
     table.add_column("output key, or reasons", overflow="fold")
     for outcome in outcomes:
-        modality = outcome.result.get("ingestion", {}).get("facts", {}).get("modality")
         times = [f"{outcome.seconds[step] * 1000:.0f}" if step in outcome.seconds else "" for step in STEPS]
         last = outcome.output_key or " ".join(outcome.reason_codes)
-        table.add_row(Text(outcome.key), modality or "", VERDICTS[outcome.end], *times, Text(last))
+        table.add_row(Text(outcome.key), outcome.facts.get("modality") or "", VERDICTS[outcome.end], *times, Text(last))
     return table
 
 
@@ -145,14 +150,17 @@ def _changes(outcome: Outcome, source: bytes, result: bytes) -> Table:
     table = Table(title=f"What changed in the header of {outcome.key}", title_justify="left")
     for column in ("tag", "attribute", "before", "after"):
         table.add_column(column, overflow="fold")
-    for tag in sorted({*before.keys(), *after.keys()}):
-        if _value(before, tag) != _value(after, tag):
+    changed = [tag for tag in sorted({*before.keys(), *after.keys()}) if _value(before, tag) != _value(after, tag)]
+    for tag in changed:
+        if not tag.is_private:
             name = (before if tag in before else after)[tag].name
-            table.add_row(str(pydicom.tag.Tag(tag)), name, Text(_value(before, tag)), Text(_value(after, tag)))
+            table.add_row(str(tag), name, Text(_value(before, tag)), Text(_value(after, tag)))
+    counts = [sum(tag.is_private and tag in dataset for tag in changed) for dataset in (before, after)]
+    table.add_row("", "private attributes that differ", *(str(count) for count in counts))
     return table
 
 
-def _value(dataset: Dataset, tag: int) -> str:
+def _value(dataset: Dataset, tag: BaseTag) -> str:
     if tag not in dataset:
         return "—"
     element = dataset[tag]
@@ -166,13 +174,13 @@ def _value(dataset: Dataset, tag: int) -> str:
 def _links(pipeline: Pipeline, released: Sequence[Outcome], *, keep: bool) -> list[DownloadLink]:
     """Print download links: all of them where they outlive the demo."""
     handler = PresignedUrlHandler(pipeline.processed_bucket, REGION)
-    shown = released if keep else released[:LINKS_SHOWN]
-    links = [handler.generate_secure_download_url(_output_key(outcome)) for outcome in shown]
+    keys = list(dict.fromkeys(_output_key(outcome) for outcome in released))
+    links = [handler.generate_secure_download_url(key) for key in (keys if keep else keys[:LINKS_SHOWN])]
     console.print(f"\nDownload links (until {links[0].expires_at:%H:%M} UTC, or the emulator's end):")
     for link in links:
         console.print(Text(link.url), soft_wrap=True)
-    if len(released) > len(links):
-        console.print(f"… and {len(released) - len(links)} more: `make demo KEEP=1` prints all, and keeps them alive.")
+    if len(keys) > len(links):
+        console.print(f"… and {len(keys) - len(links)} more: `make demo KEEP=1` prints all, and keeps them alive.")
     return links
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -79,15 +81,23 @@ def require_emulator(environment: Mapping[str, str]) -> None:
 
 
 def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
-    done = subprocess.run(  # noqa: S603 - all arguments are ours
+    process = subprocess.Popen(  # noqa: S603 - all arguments are ours
         cdk.command(*arguments, "--no-notices", "--ci"),
         cwd=folder,
         env=cdk.with_own_tools(environment),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        start_new_session=True,
     )
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        # npx, node and python below it share its process group.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode:
+        tail = "\n".join(output.splitlines()[-40:])
         raise LocalRunError(f"`cdk {arguments[0]}` failed; the end of its output says:\n{tail}")

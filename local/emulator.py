@@ -53,16 +53,15 @@ def prepare(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
         The packages can't be installed.
     """
     stamp = environment / "installed"
-    content = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    node = Path(nodejs.ROOT_DIR) / "bin" / "node"
+    content = hashlib.sha256(requirements.read_bytes() + sys.version.encode() + bytes(node)).hexdigest()
     executables = environment / "bin"
     if not stamp.is_file() or stamp.read_text() != content:
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)])
         pip = [sys.executable, "-m", "pip", "--python", str(executables / "python"), "--quiet"]
         _run([*pip, "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "-r", str(requirements)])
+        (executables / "node").symlink_to(node)
         stamp.write_text(content)
-    node = executables / "node"
-    node.unlink(missing_ok=True)
-    node.symlink_to(Path(nodejs.ROOT_DIR) / "bin" / "node")
     return executables
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local.errors import LocalRunError
-from runtime.contract import Output, State
+from runtime.contract import ExecutionInput, Output, State
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -35,17 +35,21 @@ class Outcome:
     end: State
     seconds: Mapping[State, float]
     """Of each step that ran, its retries included."""
+    facts: Mapping[str, Any]
+    """What ingestion told; empty where it rejected the object."""
     result: Mapping[str, Any]
-    """What the last state was given: facts and verdict of a released object, findings of a quarantined one."""
+    """What the last state was given: what was done to a released object, findings of a quarantined one."""
 
     @property
     def released(self) -> bool:
-        """Tell whether the processed bucket has the result."""
+        """Tell whether the object's own result is in the processed bucket."""
         return self.end is State.SUCCESS
 
     @property
     def output_key(self) -> str | None:
-        """Key of the result in the processed bucket."""
+        """Key of the result in the processed bucket; of a duplicate's, the one that the first of its bytes has."""
+        if self.end is State.DUPLICATE:
+            return self.result["step"]["body"]["output_key"]
         return self.result["deidentification"]["output_key"] if self.released else None
 
     @property
@@ -53,7 +57,7 @@ class Outcome:
         """Why the object was quarantined, or what failed."""
         if self.end is State.QUARANTINED:
             return tuple(self.result["reason_codes"].split())
-        return () if self.released else (self.result["error"],)
+        return (self.result["error"],) if self.end is State.FAILURE else ()
 
 
 class Pipeline:
@@ -72,6 +76,7 @@ class Pipeline:
         self.s3 = boto3.client("s3")
         self.step_functions = boto3.client("stepfunctions")
         self._keys: dict[str, str] = {}
+        self._told: set[str] = set()
 
     def upload(self, key: str, content: bytes | Path) -> str:
         """Put an object into the raw bucket, as a scanner does, and return its version id."""
@@ -118,31 +123,46 @@ class Pipeline:
                 raise LocalRunError(f"{len(waiting)} object(s) have no outcome after {timeout_seconds:.0f} s.")
             time.sleep(POLL_SECONDS)
 
-    def process(self, key: str, content: bytes) -> Outcome:
+    def process(self, key: str, content: bytes | Path) -> Outcome:
         """Upload one object and wait for its outcome."""
         return next(self.process_all({key: content}))
 
-    def rerun(self, event: Mapping[str, Any]) -> Outcome:
-        """Start an execution by hand with the detail of an event "Object Created", and wait for its outcome."""
-        arn = self.step_functions.start_execution(stateMachineArn=self.state_machine_arn, input=json.dumps(event))[
-            "executionArn"
-        ]
+    def ended(self, key: str, count: int, *, timeout_seconds: float = 120) -> list[Outcome]:
+        """Wait until so many executions for a key have ended, and return their outcomes."""
+        deadline = time.monotonic() + timeout_seconds
+        while len(arns := self._ended({key})) < count:
+            if time.monotonic() > deadline:
+                raise LocalRunError(f"{len(arns)} of {count} executions ended within {timeout_seconds:.0f} s.")
+            time.sleep(POLL_SECONDS)
+        return [self.outcome(arn) for arn in arns]
+
+    def start(self, execution: ExecutionInput) -> Outcome:
+        """Start an execution by hand, past the intake, and wait for its outcome."""
+        arn = self.step_functions.start_execution(
+            stateMachineArn=self.state_machine_arn, name=execution.execution_name, input=execution.model_dump_json()
+        )["executionArn"]
         while self.step_functions.describe_execution(executionArn=arn)["status"] == "RUNNING":
             time.sleep(POLL_SECONDS)
         return self.outcome(arn)
 
     def outcome(self, execution_arn: str) -> Outcome:
         """Read the outcome of an execution that ended from its history."""
+        self._told.add(execution_arn)
         events = list(self.history(execution_arn))
-        end = next(
-            event["stateEnteredEventDetails"] for event in reversed(events) if "stateEnteredEventDetails" in event
-        )
+        entered = {
+            details["name"]: details["input"]
+            for event in events
+            if (details := event.get("stateEnteredEventDetails")) is not None
+        }
+        end, result = list(entered.items())[-1]
+        after_ingestion = json.loads(entered.get(State.VALIDATION_STEP, "{}"))
         return Outcome(
             execution_arn=execution_arn,
             key=self._key(execution_arn),
-            end=State(end["name"]),
+            end=State(end),
             seconds=_durations(events),
-            result=json.loads(end["input"]),
+            facts=after_ingestion.get("ingestion", {}).get("facts", {}),
+            result=json.loads(result),
         )
 
     def history(self, execution_arn: str) -> Iterator[HistoryEventTypeDef]:
@@ -158,8 +178,9 @@ class Pipeline:
             yield from ((each["executionArn"], each["status"]) for each in page["executions"])
 
     def _ended(self, keys: Collection[str]) -> list[str]:
-        """Return the executions that ended for these objects."""
-        return [arn for arn, status in self.executions() if status != "RUNNING" and self._key(arn) in keys]
+        """Return the executions that ended for these objects, but for those whose outcome was told."""
+        ended = (arn for arn, status in self.executions() if status != "RUNNING" and arn not in self._told)
+        return [arn for arn in ended if self._key(arn) in keys]
 
     def _key(self, execution_arn: str) -> str:
         """Return the key of the object that started an execution."""

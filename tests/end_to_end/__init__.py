@@ -1,0 +1,1 @@
+"""Tests of the deployed pipeline on the embedded emulator."""
