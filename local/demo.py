@@ -29,7 +29,12 @@ from runtime.contract import Output, State
 from runtime.delivery import DownloadLink, PresignedUrlHandler
 
 LINKS_SHOWN = 3
-VERDICTS = {State.SUCCESS: "[green]delivered", State.QUARANTINED: "[yellow]quarantined", State.FAILURE: "[red]failed"}
+VERDICTS = {
+    State.SUCCESS: "[green]delivered",
+    State.DUPLICATE: "[green]duplicate",
+    State.QUARANTINED: "[yellow]quarantined",
+    State.FAILURE: "[red]failed",
+}
 
 # Wide enough for output keys where nobody looks through a terminal of their own.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)

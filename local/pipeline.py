@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local.errors import LocalRunError
-from runtime.contract import Output, State
+from runtime.contract import ExecutionInput, Output, State
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -42,12 +42,14 @@ class Outcome:
 
     @property
     def released(self) -> bool:
-        """Tell whether the processed bucket has the result."""
+        """Tell whether the object's own result is in the processed bucket."""
         return self.end is State.SUCCESS
 
     @property
     def output_key(self) -> str | None:
-        """Key of the result in the processed bucket."""
+        """Key of the result in the processed bucket; of a duplicate's, the one that the first of its bytes has."""
+        if self.end is State.DUPLICATE:
+            return self.result["step"]["body"]["output_key"]
         return self.result["deidentification"]["output_key"] if self.released else None
 
     @property
@@ -55,7 +57,7 @@ class Outcome:
         """Why the object was quarantined, or what failed."""
         if self.end is State.QUARANTINED:
             return tuple(self.result["reason_codes"].split())
-        return () if self.released else (self.result["error"],)
+        return (self.result["error"],) if self.end is State.FAILURE else ()
 
 
 class Pipeline:
@@ -125,11 +127,20 @@ class Pipeline:
         """Upload one object and wait for its outcome."""
         return next(self.process_all({key: content}))
 
-    def rerun(self, event: Mapping[str, Any]) -> Outcome:
-        """Start an execution by hand with the detail of an event "Object Created", and wait for its outcome."""
-        arn = self.step_functions.start_execution(stateMachineArn=self.state_machine_arn, input=json.dumps(event))[
-            "executionArn"
-        ]
+    def ended(self, key: str, count: int, *, timeout_seconds: float = 120) -> list[Outcome]:
+        """Wait until so many executions for a key have ended, and return their outcomes."""
+        deadline = time.monotonic() + timeout_seconds
+        while len(arns := self._ended({key})) < count:
+            if time.monotonic() > deadline:
+                raise LocalRunError(f"{len(arns)} of {count} executions ended within {timeout_seconds:.0f} s.")
+            time.sleep(POLL_SECONDS)
+        return [self.outcome(arn) for arn in arns]
+
+    def start(self, execution: ExecutionInput) -> Outcome:
+        """Start an execution by hand, past the intake, and wait for its outcome."""
+        arn = self.step_functions.start_execution(
+            stateMachineArn=self.state_machine_arn, name=execution.execution_name, input=execution.model_dump_json()
+        )["executionArn"]
         while self.step_functions.describe_execution(executionArn=arn)["status"] == "RUNNING":
             time.sleep(POLL_SECONDS)
         return self.outcome(arn)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
+import pydicom
 import pydicom.data
 
 from local.errors import LocalRunError
@@ -45,13 +47,32 @@ def samples() -> dict[str, bytes]:
     """Return keys and contents of objects of many kinds, some of which have to be quarantined."""
     contents = {_key("valid", Path(name)): (BUNDLED / name).read_bytes() for name in VALID}
     whole = (BUNDLED / "CT_small.dcm").read_bytes()
+    # Some of the bundled files are one image in several transfer syntaxes, under one SOP Instance UID.
+    for number, key in enumerate(key for key in contents if "/MR_small_" in key):
+        contents[key] = as_instance(contents[key], number)
     return contents | {
+        "twice/the-same-file.dcm": whole,
+        "twice/other-bytes-of-the-same-instance.dcm": whole[:-1] + bytes([whole[-1] ^ 1]),
         "broken/text.dcm": b"This is a letter, not an image.\n" * 20,
         "broken/empty.dcm": b"",
         "broken/cut-in-header.dcm": whole[:3000],
         "broken/cut-in-pixels.dcm": whole[:-5000],
         "broken/dicomdir.dcm": (BUNDLED / "dicomdirtests" / "DICOMDIR").read_bytes(),
     }
+
+
+def as_instance(content: bytes, number: int) -> bytes:
+    """Return a DICOM file as another instance: its SOP Instance UID replaced by one of the same length.
+
+    Parameters
+    ----------
+    content
+        Of an uncompressed header.
+    number
+        Below 900,000; another UID for each.
+    """
+    uid = pydicom.dcmread(BytesIO(content), specific_tags=["SOPInstanceUID"]).SOPInstanceUID
+    return content.replace(uid.encode(), f"{uid[:-6]}{100_000 + number}".encode())
 
 
 def users_own(path: Path) -> dict[str, Path]:

@@ -144,13 +144,13 @@ def start_each(arguments: argparse.Namespace, object_ids: Iterable[str], start: 
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--since", type=console.moment, default="", help="of the verdict, in UTC, as 2026-11-23")
+    parser.add_argument("--since", type=console.moment, help="of the verdict, in UTC, as 2026-11-23")
     parser.add_argument("--reason", metavar="CODE", help="only objects with this reason code")
 
 
 def _filtered(arguments: argparse.Namespace, stage: Stage) -> Iterable[Row]:
     return quarantine.list_rows(
-        stage.ledger, LedgerStatus.QUARANTINED, since=arguments.since, reason_code=arguments.reason
+        stage.ledger, LedgerStatus.QUARANTINED, since=arguments.since or "", reason_code=arguments.reason
     )
 
 

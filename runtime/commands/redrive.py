@@ -15,7 +15,7 @@ from runtime.operations.stage import Stage
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     console.add_common_arguments(parser)
-    parser.add_argument("--since", type=console.moment, default="", help="of the failure, in UTC, as 2026-11-23")
+    parser.add_argument("--since", type=console.moment, help="of the failure, in UTC, as 2026-11-23")
     parser.add_argument("--error", help="only objects that failed with this error, as Lambda.Unknown")
     parser.add_argument("--dry-run", action="store_true", help="list them, and start nothing")
     parser.add_argument("object_ids", nargs="*", type=console.object_id, metavar="OBJECT_ID", help="default: all")
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [quarantine.find_row(stage.ledger, each, LedgerStatus.FAILED) for each in arguments.object_ids]
     else:
         found = quarantine.list_rows(
-            stage.ledger, LedgerStatus.FAILED, since=arguments.since, reason_code=arguments.error
+            stage.ledger, LedgerStatus.FAILED, since=arguments.since or "", reason_code=arguments.error
         )
         rows = list(found)
     if arguments.dry_run:

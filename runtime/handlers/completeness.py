@@ -6,10 +6,12 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from runtime import storage
 from runtime.contract import CompletenessVariables
 from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import describe, logger, step
+from runtime.observability import describe, logger, metrics, step
 from runtime.operations.completeness import Consumers, Outcomes, announce_complete_studies, events_client
 
 variables = CompletenessVariables.model_validate(os.environ)
@@ -34,6 +36,7 @@ def handler(event: dict[str, Any]) -> Outcomes:  # noqa: ARG001 - a tick of the 
         now=datetime.now(UTC),
         on_error=lambda error: errors.append(describe(error)),
     )
+    metrics.add_metric(name="StudiesAnnounced", unit=MetricUnit.Count, value=outcomes.announced)
     logger.info("announced", extra={"outcomes": outcomes.model_dump(), "failures": sorted(set(errors))})
     if errors:
         raise StudiesNotAnnouncedError

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, Field
 
@@ -15,7 +16,7 @@ from runtime.counts import cloudwatch_client, put_count
 from runtime.executions import Executions, stepfunctions_client
 from runtime.intake import accepts
 from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, step
+from runtime.observability import logger, metrics, step
 from runtime.operations.reconciliation import Reconciliation, Report
 
 variables = ReconciliationVariables.model_validate(os.environ)
@@ -47,5 +48,6 @@ def handler(event: dict[str, Any]) -> Report:
     put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)
     if request.start:
         reconciliation.start(executions)
+    metrics.add_metric(name="RawVersions", unit=MetricUnit.Count, value=report.raw_versions)
     logger.info("reconciled", extra={"report": report.model_dump(mode="json", exclude={"unaccounted"})})
     return report

@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
 from runtime import storage
@@ -13,7 +14,7 @@ from runtime.contract import ReplayAnswer, Replayed, ReplayItem, ReplayVariables
 from runtime.executions import Executions, stepfunctions_client
 from runtime.intake import accepts
 from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, step
+from runtime.observability import logger, metrics, step
 from runtime.operations.replay import replay
 from runtime.patience import patiently
 
@@ -38,5 +39,7 @@ def handler(event: dict[str, Any]) -> ReplayAnswer:
                 lambda coordinates=coordinates: replay(ledger, executions, coordinates, item.filter),  # type: ignore[misc]
                 lambda: deadline - time.monotonic(),
             )
+    started = sum(outcome is Replayed.STARTED for outcome in outcomes.values())
+    metrics.add_metric(name="AttemptsStarted", unit=MetricUnit.Count, value=started)
     logger.info("replayed", extra={"outcomes": outcomes})
     return ReplayAnswer(outcomes=outcomes)

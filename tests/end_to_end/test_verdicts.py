@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pydicom
@@ -15,8 +15,8 @@ import pytest
 
 from local.environment import REGION
 from local.pipeline import Outcome, Pipeline
-from local.samples import BUNDLED
-from runtime.contract import METRIC_NAMESPACE, PROJECT, Metric, Output, State
+from local.samples import BUNDLED, as_instance
+from runtime.contract import METRIC_NAMESPACE, PROJECT, ExecutionInput, Metric, ObjectCoordinates, Output, State
 from runtime.delivery import PresignedUrlHandler
 from tests.end_to_end.conftest import Stage
 
@@ -49,13 +49,13 @@ OBJECTS: Mapping[str, bytes] = {
     "more-rows-than-pixels.dcm": with_more_rows(CT),
     "dicomdir.dcm": (BUNDLED / "dicomdirtests" / "DICOMDIR").read_bytes(),
     # Keys that a careless consumer of events decodes twice, not at all, or truncates.
-    "UPPER CASE.DCM": MR,
-    "key with spaces/a  b.dcm": MR,
-    "plus+and%20percent%.dcm": MR,
-    "Röntgen/胸部/صدر.dcm": MR,
-    "long/".ljust(1020, "k") + ".dcm": MR,
+    "UPPER CASE.DCM": as_instance(MR, 1),
+    "key with spaces/a  b.dcm": as_instance(MR, 2),
+    "plus+and%20percent%.dcm": as_instance(MR, 3),
+    "Röntgen/胸部/صدر.dcm": as_instance(MR, 4),
+    "long/".ljust(1020, "k") + ".dcm": as_instance(MR, 5),
 }
-KEYS = [key for key, content in OBJECTS.items() if content is MR]
+KEYS = list(OBJECTS)[-5:]
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +119,11 @@ def test_should_quarantine_what_is_not_acceptable_and_leave_it_in_place(
     raw = pipeline.s3.get_object(Bucket=pipeline.raw_bucket, Key=key)["Body"].read()
     assert raw == OBJECTS[key]
     # What the tag says is asserted on the template: the emulator takes this call and stores nothing.
-    assert states(pipeline, outcome)[-4:] == [
+    assert states(pipeline, outcome)[-6:] == [
         State.QUARANTINE_HANDLER,
         State.TAG_QUARANTINED_OBJECT,
+        State.RECORD_QUARANTINE,
+        State.ANNOUNCE_QUARANTINE,
         State.PUBLISH_QUARANTINE_METRIC,
         State.QUARANTINED,
     ]
@@ -137,32 +139,42 @@ def test_should_process_an_object_whatever_its_key(key: str, outcomes: Mapping[s
 def test_should_quarantine_an_object_that_was_deleted_before_it_was_read(pipeline: Pipeline) -> None:
     version_id = pipeline.upload("deleted.bin", CT)
     pipeline.s3.delete_object(Bucket=pipeline.raw_bucket, Key="deleted.bin", VersionId=version_id)
+    coordinates = ObjectCoordinates(
+        bucket=pipeline.raw_bucket, key="deleted.bin", version_id=version_id, size=len(CT), etag=""
+    )
 
-    outcome = pipeline.rerun(event(pipeline, "deleted.bin", version_id))
+    outcome = pipeline.start(ExecutionInput(object=coordinates))
 
     assert (outcome.end, outcome.reason_codes) == (State.QUARANTINED, ("OBJECT_DELETED",))
 
 
-def test_should_process_the_version_of_the_event_when_the_object_was_overwritten(pipeline: Pipeline) -> None:
-    first = pipeline.upload("overwritten.bin", CT)
-    second = pipeline.upload("overwritten.bin", MR)
+def test_should_deliver_each_version_of_an_object_that_was_overwritten(pipeline: Pipeline) -> None:
+    first = pipeline.upload("overwritten.dcm", as_instance(CT, 1))
+    second = pipeline.upload("overwritten.dcm", as_instance(MR, 6))
 
-    outcomes = [pipeline.rerun(event(pipeline, "overwritten.bin", version)) for version in (first, second)]
+    # The emulator's events name no version: the dispatcher finds it by the content that the event tells of.
+    outcomes = pipeline.ended("overwritten.dcm", 2)
 
-    assert [outcome.result["object"]["version_id"] for outcome in outcomes] == [first, second]
-    assert [outcome.result["ingestion"]["facts"]["modality"] for outcome in outcomes] == ["CT", "MR"]
+    assert {outcome.result["object"]["version_id"]: outcome.facts["modality"] for outcome in outcomes} == {
+        first: "CT",
+        second: "MR",
+    }
+    assert [outcome.end for outcome in outcomes] == [State.SUCCESS, State.SUCCESS]
 
 
-def test_should_find_the_version_of_an_event_that_names_none(pipeline: Pipeline) -> None:
-    first = pipeline.upload("unnamed.bin", CT)
-    pipeline.upload("unnamed.bin", MR)
-    etag = pipeline.s3.head_object(Bucket=pipeline.raw_bucket, Key="unnamed.bin", VersionId=first)["ETag"].strip('"')
-    created = event(pipeline, "unnamed.bin", None)
-    created["object"]["etag"] = etag
+def test_should_deliver_an_instance_once_and_never_replace_it(
+    outcomes: Mapping[str, Outcome], pipeline: Pipeline
+) -> None:
+    delivered = outcomes["ct.dcm"].output_key
+    assert delivered is not None
+    before = pipeline.processed(delivered)
 
-    outcome = pipeline.rerun(created)
+    duplicate = pipeline.process("ct-again.dcm", CT)
+    conflict = pipeline.process("ct-changed.dcm", CT.replace(b"CompressedSamples^CT1", b"CompressedSamples^CT2"))
 
-    assert outcome.result["object"]["version_id"] == first
+    assert (duplicate.end, duplicate.output_key) == (State.DUPLICATE, delivered)
+    assert (conflict.end, conflict.reason_codes) == (State.QUARANTINED, ("CONFLICTING_INSTANCE",))
+    assert pipeline.processed(delivered) == before
 
 
 def test_should_count_a_step_that_raises_as_failure_and_move_the_alarms_metric(
@@ -174,9 +186,14 @@ def test_should_count_a_step_that_raises_as_failure_and_move_the_alarms_metric(
     before = total(cloudwatch, Metric.FAILURE)
 
     with processed_bucket_missing(isolated_boto3):
-        outcome = pipeline.process("fails.dcm", CT)
+        outcome = pipeline.process("fails.dcm", as_instance(CT, 2))
 
-    assert states(pipeline, outcome)[-3:] == [State.ERROR_HANDLER, State.PUBLISH_FAILURE_METRIC, State.FAILURE]
+    assert states(pipeline, outcome)[-4:] == [
+        State.ERROR_HANDLER,
+        State.RECORD_FAILURE,
+        State.PUBLISH_FAILURE_METRIC,
+        State.FAILURE,
+    ]
     assert outcome.result["verdict"] == "failed"
     assert total(cloudwatch, Metric.FAILURE) == before + 1
 
@@ -187,10 +204,12 @@ def test_should_count_every_verdict(
     cloudwatch = isolated_boto3.client("cloudwatch")
     before = {metric: total(cloudwatch, metric) for metric in Metric}
 
-    pipeline.process("counted.dcm", CT)
+    pipeline.process("counted.dcm", as_instance(CT, 3))
+    pipeline.process("counted-again.dcm", as_instance(CT, 3))
     pipeline.process("counted-text.dcm", b"text")
 
     assert total(cloudwatch, Metric.SUCCESS) == before[Metric.SUCCESS] + 1
+    assert total(cloudwatch, Metric.DUPLICATE) == before[Metric.DUPLICATE] + 1
     assert total(cloudwatch, Metric.QUARANTINE) == before[Metric.QUARANTINE] + 1
     assert total(cloudwatch, Metric.FAILURE) == before[Metric.FAILURE]
 
@@ -211,14 +230,6 @@ def states(pipeline: Pipeline, outcome: Outcome) -> list[str]:
     """The states that an execution went through."""
     events = pipeline.history(outcome.execution_arn)
     return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
-
-
-def event(pipeline: Pipeline, key: str, version_id: str | None) -> dict[str, Any]:
-    """The detail of S3's event for one version; S3 on AWS names the version, the emulator does not."""
-    created: dict[str, Any] = {"bucket": {"name": pipeline.raw_bucket}, "object": {"key": key}}
-    if version_id is not None:
-        created["object"]["version-id"] = version_id
-    return created
 
 
 def total(cloudwatch: CloudWatchClient, metric: Metric) -> float:

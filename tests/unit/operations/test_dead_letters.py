@@ -1,0 +1,111 @@
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from runtime.contract import Output
+from tests.unit.intake.conftest import message
+from tests.unit.operations.conftest import Operator, Stage
+
+TOPIC_OUTPUT = Output.NOTIFICATION_DEAD_LETTERS_URL
+
+
+def queue(stage: Stage, output: Output) -> str:
+    url: str = stage.sqs.get_queue_url(QueueName=output.value)["QueueUrl"]
+    return url
+
+
+def send(stage: Stage, output: Output, body: object, **attributes: str) -> None:
+    stage.sqs.send_message(
+        QueueUrl=queue(stage, output),
+        MessageBody=body if isinstance(body, str) else json.dumps(body),
+        MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
+    )
+
+
+def bodies(stage: Stage, output: Output) -> list[str]:
+    answer = stage.sqs.receive_message(QueueUrl=queue(stage, output), MaxNumberOfMessages=10)
+    return [each["Body"] for each in answer.get("Messages", [])]
+
+
+@pytest.fixture
+def topic(stage: Stage) -> tuple[str, list[str]]:
+    """A topic whose notifications arrive in a queue of their own; its ARN and the queue's URL."""
+    sns = boto3.client("sns")
+    arn = sns.create_topic(Name="deliveries")["TopicArn"]
+    url = stage.sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    sns.subscribe(TopicArn=arn, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:inbox")
+    return arn, [url]
+
+
+def notifications(stage: Stage, topic: tuple[str, list[str]]) -> list[str]:
+    messages = stage.sqs.receive_message(QueueUrl=topic[1][0], MaxNumberOfMessages=10).get("Messages", [])
+    return [json.loads(each["Body"])["Message"] for each in messages]
+
+
+def test_should_count_what_waits_at_each_edge(operator: Operator) -> None:
+    send(operator.stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    send(operator.stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    assert operator.table("dead-letters", "list") == [
+        ["EDGE", "MESSAGES", "HIDDEN"],
+        ["intake", "2", "0"],
+        ["schedule", "0", "0"],
+        ["notification", "0", "0"],
+    ]
+
+
+def test_should_give_events_back_to_the_intake(operator: Operator) -> None:
+    stage = operator.stage
+    events = [message(stage.buckets.upload(b"content", f"DOE/{number}.dcm")) for number in range(12)]
+    for event in events:
+        send(stage, Output.INTAKE_DEAD_LETTERS_URL, event)
+    status, out, _ = operator.run("dead-letters", "replay", "intake", "--json")
+    assert (status, json.loads(out)) == (0, {"edge": "intake", "sent": 12, "kept": 0})
+    assert "DOE" not in out
+    assert sorted(bodies(stage, Output.INTAKE_QUEUE_URL) + bodies(stage, Output.INTAKE_QUEUE_URL)) == sorted(events)
+    assert operator.table("dead-letters", "list")[1] == ["intake", "0", "0"]
+
+
+def test_should_invoke_the_function_of_a_lost_tick(operator: Operator, functions: list[tuple[str, str]]) -> None:
+    name = "medical-imaging-pipeline-test-reconciliation"
+    rule = f"arn:aws:events:us-east-1:123456789012:rule/{name}"
+    send(operator.stage, Output.SCHEDULE_DEAD_LETTERS_URL, {"source": "aws.events", "resources": [rule], "detail": {}})
+    assert operator.table("dead-letters", "replay", "schedule")[1] == ["schedule", "1", "0"]
+    assert functions == [(name, "Event")]
+
+
+def test_should_notify_again_of_what_a_subscriber_could_not_get(
+    operator: Operator, topic: tuple[str, list[str]]
+) -> None:
+    envelope = {"Type": "Notification", "TopicArn": topic[0], "Message": "FAILED: arn:1"}
+    send(operator.stage, TOPIC_OUTPUT, envelope)
+    assert operator.run("dead-letters", "replay")[0] == 0
+    assert notifications(operator.stage, topic) == ["FAILED: arn:1"]
+
+
+def test_should_notify_of_an_event_as_its_rule_would_have(operator: Operator, topic: tuple[str, list[str]]) -> None:
+    study = {"source": "medical-imaging-pipeline", "detail-type": "StudyDelivered", "detail": {"revision": 1}}
+    detail = {"status": "FAILED", "executionArn": "arn:1", "input": '{"object": {"key": "DOE^JANE.dcm"}}'}
+    for event in (study, {"source": "aws.states", "detail": detail}):
+        send(operator.stage, TOPIC_OUTPUT, event, TARGET_ARN=topic[0])
+    assert operator.run("dead-letters", "replay", "notification")[0] == 0
+    assert sorted(notifications(operator.stage, topic)) == ["FAILED: arn:1", '{"revision": 1}']
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"detail": {}}'])
+@pytest.mark.parametrize("edge", ["schedule", "notification"])
+def test_should_keep_what_it_does_not_understand(operator: Operator, edge: str, body: str) -> None:
+    output: Any = {"schedule": Output.SCHEDULE_DEAD_LETTERS_URL, "notification": TOPIC_OUTPUT}[edge]
+    send(operator.stage, output, body)
+    status, out, _ = operator.run("dead-letters", "replay", edge)
+    assert status == 1
+    assert [edge, "0", "1"] in [line.split() for line in out.splitlines()]
+    rows = operator.table("dead-letters", "list")
+    assert [edge, "0", "1"] in rows
+
+
+def test_should_refuse_an_edge_that_is_none(operator: Operator) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        operator.run("dead-letters", "replay", "outbox")
+    assert stopped.value.code == 2

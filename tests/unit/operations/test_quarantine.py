@@ -1,0 +1,177 @@
+import json
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from runtime.__main__ import main
+from runtime.contract import Finding, LedgerStatus, Severity
+from tests.unit.intake.conftest import STATE_MACHINE
+from tests.unit.operations.conftest import KEY, Operator, Stage, answer_requests, http_answer
+
+RISKS = "RISK_ULTRASOUND RISK_BURNED_IN_ANNOTATION"
+DECISION = ("--by", "Dr. Ada Byron", "--reason", "Looked at every frame: no text is burned in.")
+
+
+def quarantine(stage: Stage, reasons: str = "NOT_DICOM", key: str = KEY) -> str:
+    coordinates = stage.buckets.upload(b"no DICOM", key)
+    return stage.finish(coordinates, LedgerStatus.QUARANTINED, reason_codes=reasons).object_id
+
+
+def test_should_list_what_is_in_quarantine_and_count_its_reasons(operator: Operator) -> None:
+    first, second = quarantine(operator.stage), quarantine(operator.stage, f"NOT_DICOM {RISKS}", "b.dcm")
+    operator.stage.finish(operator.stage.buckets.upload(b"", "c.dcm"), LedgerStatus.FAILED, error="States.Timeout")
+    lines = operator.table("quarantine", "list")
+    assert [line[0] for line in lines[1:3]] == [first, second]
+    assert lines[2][3:] == ["NOT_DICOM", *RISKS.split()]
+    counts = lines[lines.index([]) + 2 :]
+    assert dict(map(tuple, counts)) == {"NOT_DICOM": "2", **dict.fromkeys(RISKS.split(), "1")}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("action", [("list",), ("list", "--json"), ("show",), ("show", "--json")])
+def test_should_tell_keys_only_when_asked(operator: Operator, action: tuple[str, ...]) -> None:
+    object_id = quarantine(operator.stage)
+    which = (object_id,) if action[0] == "show" else ()
+    assert "DOE" not in operator.run("quarantine", *action, *which)[1]
+    assert KEY in operator.run("quarantine", *action, "--keys", *which)[1]
+
+
+def test_should_list_by_time_and_reason(operator: Operator) -> None:
+    old, new = quarantine(operator.stage), quarantine(operator.stage, RISKS, "b.dcm")
+    [coordinates] = [row.coordinates for row in [operator.stage.ledger.row(old)] if row]
+    operator.stage.change(coordinates, updated_at="2026-01-02T03:04:05.678Z")
+
+    def listed(*filters: str) -> list[str]:
+        out = operator.run("quarantine", "list", "--json", *filters)[1]
+        return [json.loads(line)["object_id"] for line in out.splitlines()]
+
+    assert listed() == [old, new]
+    assert listed("--since", "2026-01-03") == [new]
+    assert listed("--since", "2026-01-02T03:04") == [old, new]
+    assert listed("--reason", "NOT_DICOM") == [old]
+
+
+def answer_describing(arn: str, output: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an execution have succeeded with an output, which moto's never do."""
+
+    def describe(request: Any, **_: Any) -> AWSResponse:
+        assert json.loads(request.body) == {"executionArn": arn}
+        answer = {"executionArn": arn, "status": "SUCCEEDED", "output": json.dumps(output)}
+        return http_answer(request, answer)
+
+    answer_requests("sfn.DescribeExecution", describe, monkeypatch)
+
+
+def test_should_show_every_finding_of_the_execution(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = operator.stage
+    object_id = quarantine(stage)
+    finding = Finding(code="TRUNCATED_PIXEL_DATA", severity=Severity.ERROR, offset=4711, message="It ends early.")
+    output = {"verdict": "quarantined", "findings": [finding.model_dump(mode="json")]}
+    arn = stage.states.start_execution(stateMachineArn=STATE_MACHINE, name=object_id)["executionArn"]
+    answer_describing(arn, output, monkeypatch)
+    row = stage.ledger.row(object_id)
+    assert row is not None
+    stage.change(row.coordinates, execution=arn)
+    lines = operator.table("quarantine", "show", object_id)
+    assert ["TRUNCATED_PIXEL_DATA", "error", "-", "4711", "It", "ends", "early."] in lines
+
+
+def test_should_show_what_the_reasons_mean_where_the_execution_is_gone(operator: Operator) -> None:
+    object_id = quarantine(operator.stage, RISKS)
+    out = operator.run("quarantine", "show", object_id)[1]
+    assert "Ultrasound images often show the patient's name" in out
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    operator.stage.change(row.coordinates, execution="arn:aws:states:us-east-1:123456789012:execution:stage:gone")
+    assert operator.run("quarantine", "show", object_id)[1].count("RISK_ULTRASOUND") == out.count("RISK_ULTRASOUND")
+
+
+def test_should_retry_once_with_another_profile(operator: Operator) -> None:
+    object_id = quarantine(operator.stage)
+    assert operator.run("quarantine", "retry", object_id, "--profile", "basic")[0] == 0
+    [started] = operator.stage.started()
+    assert (started["attempt"], started["profile"], started["object"]["key"]) == (2, "basic", KEY)
+    status, out, _ = operator.run("quarantine", "retry", object_id)
+    assert status == 1
+    assert "it is running, not quarantined" in out
+    assert len(operator.stage.started()) == 1
+
+
+def test_should_retry_all_of_a_reason(operator: Operator) -> None:
+    wanted, other = quarantine(operator.stage), quarantine(operator.stage, RISKS, "b.dcm")
+    assert operator.run("quarantine", "retry", "--reason", "NOT_DICOM")[0] == 0
+    assert [each["object"]["key"] for each in operator.stage.started()] == [KEY]
+    assert [operator.stage.ledger.row(each).status for each in (wanted, other)] == ["running", "quarantined"]  # type: ignore[union-attr]
+
+
+def test_should_keep_who_released_an_object_and_why(operator: Operator) -> None:
+    object_id = quarantine(operator.stage, RISKS)
+    assert operator.run("quarantine", "release", object_id, *DECISION)[0] == 0
+    [started] = operator.stage.started()
+    assert started["release"] == {"by": DECISION[1], "reason": DECISION[3]}
+    assert started["attempt"] == 2
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    [release] = row.releases
+    assert (release.by, release.reason) == (DECISION[1], DECISION[3])
+    assert DECISION[1] in operator.run("quarantine", "show", object_id)[1]
+
+
+@pytest.mark.parametrize("reasons", ["NOT_DICOM", f"{RISKS} RESIDUAL_IDENTIFIER", "CONFLICTING_INSTANCE"])
+def test_should_not_release_what_is_no_risk_to_accept(operator: Operator, reasons: str) -> None:
+    object_id = quarantine(operator.stage, reasons)
+    status, out, _ = operator.run("quarantine", "release", object_id, *DECISION)
+    assert status == 1
+    assert "no risk that a person can accept" in out
+    assert operator.stage.started() == []
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    assert row.releases == ()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("release", "0" * 32, "--by", "X", "--reason", "long enough to be one"),
+        ("release", "0" * 32, "--by", "Dr. X", "--reason", "  short  "),
+        ("retry",),
+        ("retry", "0" * 32, "--reason", "NOT_DICOM"),
+    ],
+)
+def test_should_refuse_what_is_asked_for_wrongly(operator: Operator, arguments: tuple[str, ...]) -> None:
+    status, _, err = operator.run("quarantine", *arguments)
+    assert status == 2
+    assert err.startswith("quarantine: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "DOE^JANE.dcm"), ("list", "--since", "yesterday"), ("retry", "0" * 32, "--profile", "none"), ("drop",)],
+)
+def test_should_refuse_arguments_that_mean_nothing(operator: Operator, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        operator.run("quarantine", *arguments)
+    assert stopped.value.code == 2
+
+
+def test_should_tell_in_a_sentence_that_there_is_no_such_object_or_stage(operator: Operator) -> None:
+    status, out, err = operator.run("quarantine", "show", "0" * 32)
+    assert (status, out) == (1, "")
+    assert "the ledger has no such object" in err
+    assert main(["quarantine", "list", "--stage", "nowhere"]) == 1
+    assert "no stage 'nowhere'" in operator.captured.readouterr().err
+
+
+def test_should_redrive_what_failed_and_nothing_else(operator: Operator) -> None:
+    stage = operator.stage
+    quarantine(stage)
+    failed = stage.buckets.upload(b"1", "b.dcm")
+    stage.finish(failed, LedgerStatus.FAILED, error="Lambda.Unknown")
+    stage.finish(stage.buckets.upload(b"2", "c.dcm"), LedgerStatus.FAILED, error="States.Timeout")
+    assert len(operator.table("redrive", "--dry-run")) == 3
+    assert stage.started() == []
+    assert operator.run("redrive", "--error", "Lambda.Unknown")[0] == 0
+    assert [(each["object"]["key"], each["attempt"]) for each in stage.started()] == [("b.dcm", 2)]
+    assert operator.run("redrive", failed.object_id)[0] == 1
+    assert operator.run("redrive")[0] == 0
+    assert len(stage.started()) == 2

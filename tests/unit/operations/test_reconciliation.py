@@ -1,0 +1,153 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
+from tests.unit.conftest import PROCESSED
+from tests.unit.operations.conftest import KEY, Operator, Stage
+
+LONG_AGO = "2026-01-02T03:04:05.678Z"
+Functions = list[tuple[str, str]]
+
+
+def upload_long_ago(stage: Stage, monkeypatch: pytest.MonkeyPatch, key: str = KEY) -> ObjectCoordinates:
+    """Upload an object whose event must have come by now."""
+    coordinates = stage.buckets.upload(b"content of " + key.encode(), key)
+    monkeypatch.setattr("runtime.operations.reconciliation.datetime", Later)
+    return coordinates
+
+
+class Later(datetime):
+    """A clock that is a day ahead of the one by which moto stamps uploads."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(days=1)
+
+
+def unaccounted() -> list[float]:
+    answer = boto3.client("cloudwatch").get_metric_data(
+        StartTime=datetime.now(UTC) - timedelta(hours=1),
+        EndTime=datetime.now(UTC) + timedelta(hours=1),
+        MetricDataQueries=[
+            {
+                "Id": "unaccounted",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": "MedicalImaging/Pipeline",
+                        "MetricName": "Unaccounted",
+                        "Dimensions": [{"Name": "Stage", "Value": "test"}],
+                    },
+                    "Period": 60,
+                    "Stat": "Maximum",
+                },
+            }
+        ],
+    )
+    return [value for result in answer["MetricDataResults"] for value in result["Values"]]
+
+
+def test_should_find_nothing_where_everything_has_its_verdict(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, status in enumerate((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.FAILED)):
+        facts: Any = {"quarantined": {"reason_codes": "NOT_DICOM"}, "failed": {"error": "States.Timeout"}}.get(
+            status, {}
+        )
+        stage.finish(upload_long_ago(stage, monkeypatch, f"{number}.dcm"), status, **facts)
+    upload_long_ago(stage, monkeypatch, "readme.txt")
+    report = stage.invoke("reconciliation", {})
+    assert [report[name] for name in ("raw_versions", "ignored", "missing", "stuck", "lost", "started")] == [
+        *(4, 1, 0, 0, 0, 0)
+    ]
+    assert report["rows"] == {"delivered": 1, "quarantined": 1, "failed": 1}
+    assert unaccounted() == [0]
+
+
+def test_should_start_once_what_has_no_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinates = upload_long_ago(stage, monkeypatch)
+    report = stage.invoke("reconciliation", {"source": "aws.events", "resources": ["arn"]})
+    assert report["unaccounted"] == [{"object_id": coordinates.object_id, "problem": "missing"}]
+    assert (report["missing"], report["started"]) == (1, 1)
+    assert unaccounted() == [1]
+    assert stage.started() == [ExecutionInput(object=coordinates).model_dump(mode="json")]
+    assert stage.row(coordinates).status is LedgerStatus.RUNNING
+
+
+def test_should_miss_every_version_of_a_key(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = upload_long_ago(stage, monkeypatch)
+    second = stage.buckets.upload(b"another", KEY)
+    stage.finish(second, LedgerStatus.DELIVERED)
+    assert stage.invoke("reconciliation", {})["unaccounted"] == [{"object_id": first.object_id, "problem": "missing"}]
+
+
+def test_should_not_miss_what_has_just_arrived(stage: Stage) -> None:
+    stage.buckets.upload(b"content", KEY)
+    report = stage.invoke("reconciliation", {})
+    assert (report["recent"], report["missing"]) == (1, 0)
+    assert stage.started() == []
+
+
+@pytest.mark.parametrize(("execution", "attempt"), [("", 1), ("arn", 2)])
+def test_should_start_what_is_stuck_as_far_as_it_came(stage: Stage, execution: str, attempt: int) -> None:
+    coordinates = stage.buckets.upload(b"content", KEY)
+    stage.ledger.receive(ExecutionInput(object=coordinates))
+    if execution:
+        stage.ledger.run(ExecutionInput(object=coordinates), execution)
+    assert stage.invoke("reconciliation", {})["stuck"] == 0
+    stage.change(coordinates, updated_at=LONG_AGO)
+    report = stage.invoke("reconciliation", {})
+    assert report["unaccounted"] == [{"object_id": coordinates.object_id, "problem": "stuck"}]
+    assert [started["attempt"] for started in stage.started()] == [attempt]
+    assert stage.invoke("reconciliation", {})["stuck"] == 0
+    assert len(stage.started()) == 1
+
+
+def test_should_report_a_lost_result_and_leave_it_to_a_replay(stage: Stage) -> None:
+    coordinates = stage.buckets.upload(b"content", KEY)
+    row = stage.finish(coordinates, LedgerStatus.DELIVERED)
+    stage.change(coordinates, updated_at=LONG_AGO)
+    assert stage.invoke("reconciliation", {})["lost"] == 0
+    stage.buckets.s3.delete_object(Bucket=PROCESSED, Key=row.output_key or "")
+    report = stage.invoke("reconciliation", {})
+    assert report["unaccounted"] == [{"object_id": coordinates.object_id, "problem": "lost"}]
+    assert stage.started() == []
+
+
+def test_should_go_on_next_time_where_a_start_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a.dcm", "b.dcm"):
+        upload_long_ago(stage, monkeypatch, key)
+    stage.states.delete_state_machine(stateMachineArn="arn:aws:states:us-east-1:123456789012:stateMachine:stage")
+    report = stage.invoke("reconciliation", {})
+    assert (report["missing"], report["started"]) == (2, 0)
+    assert unaccounted() == [2]
+
+
+def test_should_log_no_key(stage: Stage, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:
+    upload_long_ago(stage, monkeypatch)
+    assert "DOE" not in json.dumps(stage.invoke("reconciliation", {}))
+    assert "DOE" not in output.readouterr().out
+
+
+def test_should_reconcile_at_the_command_line(
+    operator: Operator, functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates = upload_long_ago(operator.stage, monkeypatch)
+    status, out, err = operator.run("reconcile", "--check-only")
+    assert status == 1
+    assert [coordinates.object_id, "missing"] in [line.split() for line in out.splitlines()]
+    assert "1 unaccounted, 0 of them started" in err
+    assert operator.stage.started() == []
+    status, out, _ = operator.run("reconcile", "--json")
+    assert (status, json.loads(out)["started"]) == (1, 1)
+    monkeypatch.setattr("runtime.operations.reconciliation.datetime", datetime)
+    assert operator.run("reconcile")[0] == 0
+    assert set(functions) == {("medical-imaging-pipeline-test-reconciliation", "RequestResponse")}
+
+
+def test_should_tell_in_a_sentence_that_the_function_failed(operator: Operator, functions: Functions) -> None:
+    boto3.client("dynamodb").delete_table(TableName="stage-ledger")
+    status, out, err = operator.run("reconcile")
+    assert (status, out) == (1, "")
+    assert "its log group has the reason" in err
