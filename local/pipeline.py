@@ -49,7 +49,7 @@ class Outcome:
     def output_key(self) -> str | None:
         """Key of the result in the processed bucket; of a duplicate's, the one that the first of its bytes has."""
         if self.end is State.DUPLICATE:
-            return self.result["step"]["body"]["output_key"]
+            return str(self.result["step"]["body"]["output_key"])
         return self.result["deidentification"]["output_key"] if self.released else None
 
     @property

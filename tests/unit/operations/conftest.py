@@ -16,12 +16,10 @@ from botocore.awsrequest import AWSResponse
 from runtime.__main__ import main
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Output
 from runtime.ledger import Ledger, Row
-from tests.unit.conftest import PROCESSED, RAW, Buckets
-from tests.unit.intake.conftest import STATE_MACHINE, TABLE, Context, ledger, output
+from tests.unit.conftest import LEDGER_TABLE, PROCESSED, RAW, Buckets, Context
+from tests.unit.intake.conftest import STATE_MACHINE
 
 os.environ.update(RAW_BUCKET=RAW, STUCK_AFTER_SECONDS="10800", EVENT_BUS_NAME="stage", STUDY_QUIET_SECONDS="600")
-
-__all__ = ["ledger", "output"]  # fixtures
 
 KEY = "DOE^JANE/scan 1.dcm"
 REPLAY_MACHINE = STATE_MACHINE + "-replay"
@@ -91,7 +89,7 @@ class Stage:
         """Set attributes of a row, such as its times, whatever the rules."""
         for name, value in attributes.items():
             boto3.client("dynamodb").update_item(
-                TableName=TABLE,
+                TableName=LEDGER_TABLE,
                 Key={"object_id": {"S": coordinates.object_id}},
                 UpdateExpression="SET #name = :value",
                 ExpressionAttributeNames={"#name": name},
@@ -109,7 +107,7 @@ def stage(
         role = "arn:aws:iam::123456789012:role/states-service"
         states.create_state_machine(name=arn.rpartition(":")[2], definition=definition, roleArn=role)
     values = {
-        Output.LEDGER_TABLE_NAME: TABLE,
+        Output.LEDGER_TABLE_NAME: LEDGER_TABLE,
         Output.STATE_MACHINE_ARN: STATE_MACHINE,
         Output.REPLAY_STATE_MACHINE_ARN: REPLAY_MACHINE,
         **{
