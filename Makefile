@@ -5,7 +5,7 @@ READY := .venv/ready
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test lint synth deploy cost bench clean stage
+.PHONY: help demo stop test stress lint synth deploy cost bench clean stage
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -18,6 +18,9 @@ stop: $(READY) ## Stop what `make demo KEEP=1` left running
 
 test: lint ## Check style and types, then run unit, infrastructure and end-to-end tests with a floor on coverage
 	$(BIN)/python -m pytest --cov --cov-fail-under=85 $(ARGS)
+
+stress: $(READY) ## Load the pipeline on the emulator, inject faults, kill functions, and print figures: OBJECTS=1000
+	STRESS_OBJECTS=$(or $(OBJECTS),1000) $(BIN)/python -m pytest -p no:randomly tests/stress $(ARGS)
 
 lint: $(READY) ## Check style and types only
 	$(BIN)/ruff check .

@@ -106,10 +106,13 @@ class Study(Frozen):
 
     @property
     def digest(self) -> str:
-        """What consumers see of the study, as a hash: it changes when there is something new to tell."""
+        """What consumers see of the study, as a hash: it changes when there is something new to tell.
+
+        A result that was written once more is new even if it has the same bytes: the one before may have been lost,
+        and the manifest with it.
+        """
         told = sorted(
-            "\0".join((row.object_id, row.status, row.output_key or "", row.profile_hash or "", row.reason_codes or ""))
-            for row in self.rows
+            "\0".join((row.object_id, row.status, row.reason_codes or "", *_written(row))) for row in self.rows
         )
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
@@ -146,6 +149,13 @@ class Study(Frozen):
                 manifest_key=f"{folder}/manifest-{revision}.jsonl",
             )
             yield announcement, entries
+
+
+def _written(row: Row) -> tuple[str, ...]:
+    """Return what tells one writing of a result from another; nothing where the verdict wrote none."""
+    if row.status is not LedgerStatus.DELIVERED:
+        return ()
+    return row.output_key or "", row.profile_hash or "", str(row.attempt)
 
 
 class Outcomes(Frozen):

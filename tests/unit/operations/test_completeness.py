@@ -119,11 +119,29 @@ def test_should_make_a_new_revision_of_a_late_object_and_say_so(stage: Stage, bu
 def test_should_say_that_a_study_was_processed_again(stage: Stage, bus: Bus) -> None:
     coordinates = deliver(stage, "one")
     bus.tick(11)
+    stage.buckets.s3.delete_object(Bucket=PROCESSED, Key="P1/2.25.1/manifest-1.jsonl")
     stage.finish(coordinates, LedgerStatus.DELIVERED, attempt=2)
-    assert bus.tick(12)["unchanged"] == 1
+    bus.tick(12)
     stage.finish(coordinates, LedgerStatus.DELIVERED, attempt=3, profile_hash="cd" * 32)
     bus.tick(13)
-    assert [(each.revision, each.cause) for each in bus.announced()] == [(1, "complete"), (2, "reprocessed")]
+    announced = bus.announced()
+    assert [(each.revision, each.cause) for each in announced] == [
+        (1, "complete"),
+        (2, "reprocessed"),
+        (3, "reprocessed"),
+    ]
+    assert [manifest(stage, each)[0].profile_hash[:2] for each in announced[1:]] == ["ab", "cd"]
+
+
+def test_should_not_announce_again_that_an_object_stays_in_quarantine(stage: Stage, bus: Bus) -> None:
+    deliver(stage, "one")
+    rejected = stage.buckets.upload(b"two", "two.dcm")
+    for attempt in (1, 2):
+        stage.finish(
+            rejected, LedgerStatus.QUARANTINED, study_id=STUDY, attempt=attempt, reason_codes="RISK_ULTRASOUND"
+        )
+        bus.tick(10 + attempt)
+    assert len(bus.announced()) == 1
 
 
 def test_should_wait_for_the_verdict_of_every_object(stage: Stage, bus: Bus) -> None:
