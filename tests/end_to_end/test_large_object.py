@@ -16,7 +16,7 @@ import pytest
 from pydicom.uid import UID
 
 from local.pipeline import Pipeline
-from local.samples import BUNDLED
+from local.samples import BUNDLED, as_instance
 from runtime.contract import PROJECT, Function, State
 
 FRAMES, ROWS, COLUMNS = 2048, 512, 512
@@ -60,7 +60,7 @@ def peak_memory(function: str) -> int:
 
 
 def test_should_move_a_few_megabytes_through_the_function_for_a_gibibyte(large_file: Path, pipeline: Pipeline) -> None:
-    small = pipeline.process("small.dcm", BUNDLED / "CT_small.dcm")
+    small = pipeline.process("small.dcm", as_instance((BUNDLED / "CT_small.dcm").read_bytes(), 99))
     assert small.end is State.SUCCESS
     before = peak_memory(Function.DEIDENTIFICATION) if sys.platform == "linux" else None
 
