@@ -36,7 +36,7 @@ COPY_PART = 128 * 1024 * 1024
 """The least that one request copies; more where `MAXIMUM_PARTS` would not suffice."""
 MAXIMUM_PARTS = 10_000
 COPY_THREADS = 8
-KEPT_BEGINNING = 8 * 1024 * 1024
+KEPT_BEGINNING = 1024 * 1024
 """What of an object's beginning is kept once read, so that no byte of a usual header is fetched twice."""
 CHUNK = 8 * 1024 * 1024
 SKIPPED_AT_ONCE = 1024 * 1024

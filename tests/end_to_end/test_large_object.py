@@ -23,8 +23,9 @@ FRAMES, ROWS, COLUMNS = 2048, 512, 512
 PIXEL_BYTES = FRAMES * ROWS * COLUMNS * 2
 BLOCK = os.urandom(1024 * 1024 - 8)
 MOVED_LIMIT = 16 * 1024 * 1024
-GROWTH_LIMIT = 16 * 1024 * 1024
-"""Of the function's peak memory over what a file of 39 KB needs."""
+GROWTH_LIMIT = 32 * 1024 * 1024
+"""Of the function's peak memory over what a file of 39 KB needs: the first part of 5 MiB, its copies on their way, and
+the threads that copy the others."""
 
 
 def blocks() -> Iterator[bytes]:
