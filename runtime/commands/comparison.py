@@ -13,7 +13,6 @@ from runtime.contract import Finding, Severity
 from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.explanation import explain
 from runtime.deidentification.folder import printable_path
-from runtime.deidentification.identifiers import data_set_codecs
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.rules import Ruleset
@@ -24,6 +23,7 @@ from runtime.dicom.elements import Element, Encoding, attribute_text
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import Header, read_header
+from runtime.dicom.nesting import data_set_codecs
 from runtime.dicom.source import BytesSource, FileSource
 
 _VALUE_WIDTH: Final = 36

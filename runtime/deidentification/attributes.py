@@ -7,21 +7,21 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
-from pydicom._dicom_dict import DicomDictionary
-
 from runtime.deidentification.dummies import dummy_value
-from runtime.deidentification.identifiers import collect_identifiers, data_set_codecs, known_vr
-from runtime.deidentification.private import is_safe_private, safe_private_vr
+from runtime.deidentification.identifiers import collect_identifiers
+from runtime.deidentification.private import safe_private_attributes
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
-from runtime.deidentification.residue import TEXT_VRS, ResidueSearch, needles_of
+from runtime.deidentification.residue import ResidueSearch, is_well_formed
 from runtime.deidentification.rewriting import Scope, encode_element
 from runtime.deidentification.rules import Ruleset
 from runtime.deidentification.table import Action
 from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.types import attribute_type, resolve
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
-from runtime.dicom.elements import Element, Item, dictionary_vr
+from runtime.dicom.dictionary import dictionary_vr, effective_vr, is_compatible, is_in_dictionary
+from runtime.dicom.elements import Element, Item
 from runtime.dicom.header import Header
+from runtime.dicom.nesting import data_set_codecs
 
 PATIENT_NAME: Final = 0x00100010
 PATIENT_ID: Final = 0x00100020
@@ -31,11 +31,14 @@ STUDY_ID: Final = 0x00200010
 SOP_CLASS_UID: Final = 0x00080016
 STUDY_INSTANCE_UID: Final = 0x0020000D
 
-_PRIVATE: Final = 0x10000
 _LONGEST_PATH: Final = 3
 """Sequences around one that its path holds: no type needs more, and of a million deep items each holds its path."""
 _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
+_PROSE: Final = frozenset(("LT", "ST", "UC", "UT"))
+"""VRs of text that is long enough to say anything."""
+_NEEDING_JUDGEMENT: Final = frozenset((Action.KEEP, Action.CLEAN))
+"""Actions whose outcome depends on what the value is."""
 _DATE_VRS: Final = frozenset(("DA", "DT"))
 _CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
     Action.CLEAN: Action.CLEAN,
@@ -82,6 +85,8 @@ class AttributeDeidentifier:
         """tag and action of every element, at every depth, that a rule names or that no rule allows"""
         self.cleaned: list[tuple[Element, bytes]] = []
         """elements whose text was cleaned, with the new value"""
+        self.copied: list[Element] = []
+        """elements that stay as they are; of sequences what is in them"""
         self._apply: Final[dict[Action, Callable[[Element, Scope], bytes | None]]] = {
             Action.KEEP: self._keep,
             Action.REMOVE: self._remove,
@@ -118,7 +123,7 @@ class AttributeDeidentifier:
 
     def residue_search(self) -> ResidueSearch:
         """Return the search for what must not be found in the result."""
-        return ResidueSearch(self._header, needles_of(self.identifiers), self.cleaner, self.identifiers.codecs)
+        return ResidueSearch(self._header, self.identifiers, self.cleaner)
 
     def top_scope(self) -> Scope:
         """Return the scope of the top-level data set."""
@@ -149,21 +154,30 @@ class AttributeDeidentifier:
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
+        new = self._decide(element, scope)
+        if new is None and not element.items:
+            self.copied.append(element)
+        return new
+
+    def _decide(self, element: Element, scope: Scope) -> bytes | None:
         tag = element.tag
         action = self._action(tag, scope)
         if action is None:
-            if tag in DicomDictionary:
-                return self._unlisted(element, scope) if self._also_clean or scope.content_action else None
             if tag in scope.kept_private:
                 return self._private(element, scope)
+            if is_in_dictionary(tag) and not _contradicts_dictionary(element):
+                return self._unlisted(element, scope)
             action = Action.REMOVE
+        elif action in _NEEDING_JUDGEMENT and _contradicts_dictionary(element):
+            type_ = attribute_type(self.sop_class_uid, (*scope.path, tag))
+            action = resolve(Action.REMOVE_OR_EMPTY_OR_DUMMY, type_)
         self.touched.append((tag, action))
         return self._apply[action](element, scope)
 
     def _keep(self, element: Element, scope: Scope) -> bytes | None:
-        if element.start in self._also_clean and known_vr(element) in TEXT_VRS:
+        if element.start in self._also_clean and _vr(element) in _TEXT_VRS:
             return self._clean(element, scope)
-        if known_vr(element) == "AS" and element.items is None:
+        if _vr(element) == "AS" and element.items is None:
             return self._replace(element, scope, self._map_values(element, cap_age))
         return None
 
@@ -171,17 +185,17 @@ class AttributeDeidentifier:
         return b""
 
     def _empty(self, element: Element, scope: Scope) -> bytes | None:
-        if element.tag in _PSEUDONYMOUS and element.items is None:
+        if element.tag in PSEUDONYMOUS and element.items is None:
             return self._dummy(element, scope)
         return self._replace(element, scope, b"")
 
     def _dummy(self, element: Element, scope: Scope) -> bytes | None:
         if _is_sequence(element):
             return None
-        pseudonym = _PSEUDONYMOUS.get(element.tag)
+        pseudonym = PSEUDONYMOUS.get(element.tag)
         if pseudonym is not None:
             return self._replace(element, scope, pseudonym(self, element, scope).encode("ascii"))
-        vr = known_vr(element)
+        vr = _vr(element)
         if vr == "UI":
             return self._map_uids(element, scope)
         return self._replace(element, scope, dummy_value(vr))
@@ -193,15 +207,13 @@ class AttributeDeidentifier:
 
     def _clean(self, element: Element, scope: Scope) -> bytes | None:
         """Clean a value by its VR; what can't be cleaned gets a dummy."""
-        vr = known_vr(element)
-        if element.items is not None and not _is_sequence(element):
-            return self._dummy(element, scope)
-        if vr in ("SQ", "TM"):
+        vr = _vr(element)
+        if _is_sequence(element) or (vr == "TM" and is_well_formed(vr, self._header.value(element))):
             return None
-        if vr in _DATE_VRS and self.date_shift is not None:
+        if element.items is None and vr in _DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
             return self._replace(element, scope, self._map_values(element, shift))
-        if vr in _TEXT_VRS:
+        if element.items is None and vr in _TEXT_VRS:
             return self._clean_text(element, scope, vr)
         return self._dummy(element, scope)
 
@@ -209,7 +221,7 @@ class AttributeDeidentifier:
         value = self._header.value(element)
         if not value:
             return None
-        text = decode_text(value, scope.encodings).rstrip("\0 ")
+        text = decode_text(value, scope.encodings).rstrip("\0 ").replace("\0", "")
         separator = "\n" if vr in _SINGLE_VALUED_TEXT else "\\"
         parts = [text] if vr in _SINGLE_VALUED_TEXT else text.split("\\")
         cleaned = separator.join(self.cleaner.clean(part) for part in parts)
@@ -224,19 +236,21 @@ class AttributeDeidentifier:
         return self._replace(element, scope, encoded)
 
     def _unlisted(self, element: Element, scope: Scope) -> bytes | None:
-        """Treat an attribute without a rule inside a sequence with one, or in which residue was found.
+        """Treat an attribute without a rule: of prose, inside a sequence with one, or in which residue was found.
 
         What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
         the sequence (DICOM PS3.15 E.3.4).
         """
-        if element.items is not None or known_vr(element) not in TEXT_VRS:
+        vr = _vr(element)
+        if element.items is not None or vr not in _TEXT_VRS:
             return None
         is_code = element.tag in _CODE
-        if element.start in self._also_clean or (scope.content_action is Action.CLEAN and not is_code):
+        cleans = (scope.content_action is Action.CLEAN and vr != "CS") or (self._ruleset.cleans_text and vr in _PROSE)
+        if element.start in self._also_clean or (cleans and not is_code):
             self.touched.append((element.tag, Action.CLEAN))
             return self._clean(element, scope)
         is_code = is_code or element.tag == _CODE_MEANING
-        if scope.content_action is Action.DUMMY and not (is_code and scope.keeps_codes):
+        if scope.content_action is Action.DUMMY and vr != "CS" and not (is_code and scope.keeps_codes):
             self.touched.append((element.tag, Action.DUMMY))
             return self._dummy(element, scope)
         return None
@@ -255,25 +269,7 @@ class AttributeDeidentifier:
         return None
 
     def _kept_private(self, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
-        """Return the VRs of a data set's safe private attributes and of the creators that reserve their blocks."""
-        kept: dict[int, str] = {}
-        if not self._ruleset.keeps_safe_private:
-            return kept
-        creators: dict[int, str] = {}
-        for element in elements:
-            tag = element.tag
-            if not tag & _PRIVATE:
-                continue
-            if 0x10 <= tag & 0xFFFF <= 0xFF:
-                creators[tag] = decode_text(self._header.value(element), codecs).strip("\0 ")
-                continue
-            reserved_by = tag & 0xFFFF0000 | tag >> 8 & 0xFF
-            creator = creators.get(reserved_by)
-            if creator is not None and is_safe_private(creator, tag >> 16, tag & 0xFF):
-                kept[reserved_by] = "LO"
-                own = known_vr(element)
-                kept[tag] = own if own != "UN" else safe_private_vr(creator, tag >> 16, tag & 0xFF) or own
-        return kept
+        return safe_private_attributes(self._header, elements, codecs) if self._ruleset.keeps_safe_private else {}
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
         """Change each value of a multi-valued element; one that can't be changed is emptied."""
@@ -283,7 +279,7 @@ class AttributeDeidentifier:
     def _replace(self, element: Element, scope: Scope, value: bytes) -> bytes | None:
         if self._header.value(element) == value:
             return None
-        return encode_element(element.tag, known_vr(element), value, scope.encoding)
+        return encode_element(element.tag, _vr(element), value, scope.encoding)
 
     def _top_level_text(self, tag: int) -> str:
         element = self._header.find(tag)
@@ -314,12 +310,28 @@ class AttributeDeidentifier:
         return self._pseudonyms.identifier(domain, value, self.patient.patient_id) if value else ""
 
 
-_PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope], str]]] = {
+PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope], str]]] = {
     PATIENT_NAME: AttributeDeidentifier._patient_name,
     PATIENT_ID: AttributeDeidentifier._patient_id,
     ACCESSION_NUMBER: AttributeDeidentifier._accession_number,
     STUDY_ID: AttributeDeidentifier._study_id,
 }
+
+
+def _vr(element: Element) -> str:
+    return effective_vr(element.tag, element.vr)
+
+
+def _contradicts_dictionary(element: Element) -> bool:
+    """Tell whether nobody can say what a value is, since its VR can't hold what the dictionary says it is.
+
+    A sequence that couldn't be opened, or a number where a name is expected: rules and cleaners would miss it.
+    """
+    if element.value_start == element.value_stop:
+        return False
+    if element.items is None:
+        return _vr(element) == "SQ" or not is_compatible(element.tag, element.vr)
+    return not _is_sequence(element)
 
 
 def _is_sequence(element: Element) -> bool:

@@ -36,8 +36,8 @@ _REQUIRED_UIDS: Final = {
     STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
     _SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
 }
-_UID: Final = re.compile(r"[0-9.]{1,64}", re.ASCII)
-"""What a UID consists of; one that is kept becomes a part of the output key, which must not lead elsewhere."""
+_UID: Final = re.compile(r"(?=.{3,64}\Z)[0-2](?:\.[0-9]+)+", re.ASCII)
+"""What a UID looks like: one that is kept says nothing else, and leads nowhere else as a part of the output key."""
 _ANYTHING: Final = re.compile(".+", re.DOTALL)
 _PREAMBLE: Final = b"\0" * 128 + b"DICM"
 
@@ -101,11 +101,12 @@ class Deidentifier:
         RejectedError
             The profile's policy forbids a release, or an identifier of the source was left in the result.
         DicomError
-            A UID without which the object has no place is missing or, where it is kept, no UID; or the bulk data
-            can't be located.
+            A UID without which the object has no place is missing or, where it is kept, no UID; the header names more
+            identifiers than can be searched for; or the bulk data can't be located.
         """
         for tag, code in _REQUIRED_UIDS.items():
-            if not self._uid_pattern.fullmatch(header.text(tag) or ""):
+            pattern = _UID if tag == _SOP_CLASS_UID else self._uid_pattern
+            if not pattern.fullmatch(header.text(tag) or ""):
                 raise DicomError(code, attribute=attribute_text(tag))
         risks = list(assess_risks(header)) if release_risks else self._released_risks(header)
         bulk_data = locate_bulk_data(header)
@@ -129,16 +130,16 @@ class Deidentifier:
         also_clean: frozenset[int] = frozenset()
         while True:
             attributes = AttributeDeidentifier(header, self._ruleset, self._pseudonyms, also_clean)
-            rewritten = Rewriter(header.content, attributes.decide, attributes.enter).rewrite(
+            content = Rewriter(header.content, attributes.decide, attributes.enter).rewrite(
                 header.data_set.elements,
                 header.data_set.elements[0].start,
                 header.data_set.stop,
                 attributes.top_scope(),
                 self._declarations(header.encoding),
             )
-            residue = attributes.residue_search().find(rewritten.copied, attributes.cleaned)
+            residue = attributes.residue_search().find(attributes.copied, attributes.cleaned)
             if not residue:
-                return attributes, rewritten.content
+                return attributes, content
             if also_clean or Option.CLEAN_DESCRIPTORS not in self._profile.options:
                 raise RejectedError([finding("RESIDUAL_IDENTIFIER", attribute=path) for path in residue.values()])
             also_clean = frozenset(element.start for element in residue)

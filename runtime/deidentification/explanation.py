@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from pydicom._dicom_dict import DicomDictionary
-
-from runtime.deidentification.attributes import _PSEUDONYMOUS
+from runtime.deidentification.attributes import PSEUDONYMOUS
 from runtime.deidentification.private import is_safe_private
 from runtime.deidentification.rules import Decision, Ruleset
 from runtime.deidentification.table import Action, rule_for
 from runtime.deidentification.types import AttributeType, attribute_type, resolve
-from runtime.dicom.elements import dictionary_vr
+from runtime.dicom.dictionary import dictionary_vr, is_in_dictionary
 
 _PRIVATE: Final = 0x10000
 _KINDS_OF_TYPE: Final[tuple[AttributeType, ...]] = ("1", "2", "3")
@@ -45,7 +43,7 @@ class Explanation(NamedTuple):
     @property
     def meaning(self) -> str:
         """What that action does to this attribute, in a word."""
-        if self.resolved in _VALUELESS and self.tag in _PSEUDONYMOUS:
+        if self.resolved in _VALUELESS and self.tag in PSEUDONYMOUS:
             return "pseudonym"
         if self.resolved is Action.DUMMY and dictionary_vr(self.tag) == "UI":
             return _MEANINGS[Action.MAP_UID]
@@ -88,7 +86,7 @@ def _decision(ruleset: Ruleset, tag: int, creator: str | None) -> Decision:
         return _private(ruleset, tag, creator)
     if tag & 0xFFFF == 0:
         return Decision(Action.REMOVE, "group length, retired, and wrong after any change")
-    if tag in DicomDictionary:
+    if is_in_dictionary(tag):
         return Decision(Action.KEEP, "Table E.1-1 does not name it")
     if rule_for(tag) is not None:
         return Decision(Action.REMOVE, "repeating group that Table E.1-1 names")

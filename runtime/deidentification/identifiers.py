@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,13 +10,17 @@ from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.pseudonyms import is_well_known
 from runtime.deidentification.table import Action
 from runtime.deidentification.text import Identifiers, Kind, kind_of
-from runtime.dicom.character_sets import DEFAULT_CODECS, codecs_of, decode_text
-from runtime.dicom.elements import LONG_VRS, SHORT_VRS, Element, dictionary_vr
+from runtime.dicom.character_sets import decode_text, readings
+from runtime.dicom.dictionary import effective_vr
+from runtime.dicom.elements import Element
+from runtime.dicom.errors import DicomError
 from runtime.dicom.header import Header
+from runtime.dicom.nesting import nested_data_sets
 
-_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+MAXIMUM_IDENTIFIERS: Final = 10_000
+"""Distinct people, ids and places of a header: each is searched for in each of its texts."""
+
 _PRIVATE: Final = 0x10000
-_KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,21 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
     actions
         What the profile does to an attribute: one that it keeps identifies nobody to it, nor does a date or UID that
         no rule names, such as SOP Class UID.
+
+    Raises
+    ------
+    DicomError
+        ``TOO_MANY_IDENTIFIERS``.
     """
     values: list[tuple[Kind, str]] = []
     uids: set[str] = set()
     character_sets: set[tuple[str, ...]] = set()
-    for elements, codecs in _data_sets(header):
+    for data_set in nested_data_sets(header):
+        codecs = data_set.codecs
         character_sets.add(codecs)
-        for element in elements:
-            if element.tag & _PRIVATE and element.vr != "PN":
-                continue
-            vr = known_vr(element)
-            kind = kind_of(element.tag, vr)
+        for element in data_set.elements:
+            vr = effective_vr(element.tag, element.vr)
+            kind = _kind(element, vr)
             if (kind is None and vr != "UI") or element.items is not None:
                 continue
             if actions.get(element.tag, Action.REMOVE if kind is Kind.PERSON else Action.KEEP) is Action.KEEP:
@@ -60,30 +68,17 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
                 uids.update(value.decode("ascii", "replace").strip("\0 ").split("\\"))
             elif value and value.rstrip() != dummy_value(vr):
                 values.append((kind, decode_text(value, codecs, person_name=kind is Kind.PERSON)))
+                if not value.isascii():
+                    values += ((kind, reading) for reading in readings(value, ()))
+    text = Identifiers.of(values)
+    if len(text.people) + len(text.codes) + len(text.places) > MAXIMUM_IDENTIFIERS:
+        raise DicomError("TOO_MANY_IDENTIFIERS")
     identifying = frozenset(uid for uid in uids if not is_well_known(uid))
-    return SourceIdentifiers(Identifiers.of(values), identifying, frozenset(character_sets))
+    return SourceIdentifiers(text, identifying, frozenset(character_sets))
 
 
-def known_vr(element: Element) -> str:
-    """Return an element's VR; that of the dictionary where its own says nothing."""
-    return element.vr if element.vr in _KNOWN_VRS else dictionary_vr(element.tag)
-
-
-def data_set_codecs(header: Header, elements: list[Element], inherited: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the codecs of a data set: of its own Specific Character Set, else inherited (DICOM PS3.5 7.5.3)."""
-    for element in elements:
-        if element.tag >= _SPECIFIC_CHARACTER_SET:
-            return codecs_of(header.value(element)) if element.tag == _SPECIFIC_CHARACTER_SET else inherited
-    return inherited
-
-
-def _data_sets(header: Header) -> Iterator[tuple[list[Element], tuple[str, ...]]]:
-    """Yield the elements of each data set, at every depth, with the codecs of their text."""
-    pending: list[tuple[list[Element], tuple[str, ...]]] = [(header.data_set.elements, DEFAULT_CODECS)]
-    while pending:
-        elements, inherited = pending.pop()
-        codecs = data_set_codecs(header, elements, inherited)
-        yield elements, codecs
-        for element in elements:
-            if element.items:
-                pending.extend((item.elements, codecs) for item in element.items)
+def _kind(element: Element, vr: str) -> Kind | None:
+    """Tell how an element identifies; what its file calls a person's name is one, whatever the dictionary says."""
+    if element.vr == "PN":
+        return Kind.PERSON
+    return None if element.tag & _PRIVATE else kind_of(element.tag, vr)

@@ -6,7 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from runtime.dicom.character_sets import decode_text
+from runtime.dicom.dictionary import are_alike, effective_vr
+from runtime.dicom.elements import Element
+from runtime.dicom.header import Header
+
 _DATA_FILE: Final = Path(__file__).with_name("safe_private.tsv")
+_PRIVATE: Final = 0x10000
 
 
 def is_safe_private(creator: str, group: int, element_low_byte: int) -> bool:
@@ -33,6 +39,34 @@ def safe_private_vr(creator: str, group: int, element_low_byte: int) -> str | No
         ``OB or OW`` where the table leaves it open; ``None`` for an attribute that isn't listed or has no VR there.
     """
     return _table().get((creator, group, element_low_byte)) or None
+
+
+def safe_private_attributes(header: Header, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
+    """Return the VRs of a data set's safe private attributes and of the creators that reserve their blocks.
+
+    The VR is the file's, the table's where the file has none. One that contradicts the table's is not what the table
+    holds safe.
+    """
+    safe: dict[int, str] = {}
+    creators: dict[int, str] = {}
+    for element in elements:
+        tag = element.tag
+        if not tag & _PRIVATE:
+            continue
+        if 0x10 <= tag & 0xFFFF <= 0xFF:
+            creators[tag] = decode_text(header.value(element), codecs).strip("\0 ")
+            continue
+        reserved_by = tag & 0xFFFF0000 | tag >> 8 & 0xFF
+        block = creators.get(reserved_by), tag >> 16, tag & 0xFF
+        listed = _table().get(block)  # type: ignore[arg-type]
+        if listed is None:
+            continue
+        own = effective_vr(tag, element.vr)
+        first = listed.partition(" or ")[0]
+        if own == "UN" or not first or first == "UN" or are_alike(own, first):
+            safe[reserved_by] = "LO"
+            safe[tag] = own if own != "UN" else listed or own
+    return safe
 
 
 @cache

@@ -40,6 +40,8 @@ class Risk(StrEnum):
     VIDEO = "video"
     SCANNED_DOCUMENT = "scanned-document"
     ENCAPSULATED_DOCUMENT = "encapsulated-document"
+    AUDIO = "audio"
+    OPAQUE_DATA = "opaque-data"
     SLIDE_LABEL = "slide-label"
     RECOGNIZABLE_FACE = "recognizable-face"
 

@@ -1,93 +1,61 @@
 """The search before release: nothing that identified the source may be left in the result.
 
 Searched is what was copied from the source or cleaned. What the de-identification wrote itself, pseudonyms and moved
-dates, can't be the source's. All bytes are searched at once; only a hit asks which attribute it is in, and whether
-what was found there identifies or is an ordinary word that a name is made of.
+dates, can't be the source's. A value is read as what it is in fact: text in any character set by the cleaner, which
+knows that an ordinary word may be a name; numbers as whole values; anything else as bytes. All texts are read at once,
+and only a hit asks which attribute it is in.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
-from runtime.deidentification.identifiers import SourceIdentifiers, known_vr
+from runtime.deidentification.identifiers import SourceIdentifiers
 from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.text.words import spellings
-from runtime.dicom.character_sets import decode_text, encode_text
+from runtime.dicom.character_sets import encode_text, readings
+from runtime.dicom.dictionary import effective_vr
 from runtime.dicom.elements import Element, attribute_text, walk
 from runtime.dicom.header import Header
 
-TEXT_VRS: Final = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
-_NO_TEXT: Final = frozenset(
-    {"AS", "AT", "CS", "DS", "FD", "FL", "IS", "OD", "OF", "SL", "SS", "SV", "TM", "UL", "US", "UV"}
+_TEXT_VRS: Final = frozenset(("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+_SYNTAX: Final = {
+    "AS": re.compile(rb"\d{3}[DWMY]"),
+    "DS": re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"),
+    "IS": re.compile(rb"[+-]?\d{1,12}"),
+    "UI": re.compile(rb"(?=.{1,64}\Z)[0-2](?:\.\d+)*"),
+    "TM": re.compile(rb"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"),
+}
+"""What a value of these VRs looks like (DICOM PS3.5 6.2); one that looks otherwise is text, whatever its VR."""
+_DEFINED_TERMS: Final = frozenset(
+    b"ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER OTHER NONE NORM MOSAIC MIXED RESAMPLED VOLUME SUM MAX MIN "
+    b"MEAN SINGLE STATIC DYNAMIC GATED SPIRAL CONSTANT FILTERED ANGIO STANDARD PHANTOM FAST LARGE SMALL WHOLE BODY "
+    b"TEXT CODE NUM DATE TIME DATETIME PNAME UIDREF COMPOSITE IMAGE WAVEFORM SCOORD SCOORD3D TCOORD CONTAINER".split()
 )
-"""VRs whose values are numbers or codes."""
-
-_SHORTEST_WORD: Final = 3
+"""Terms of DICOM PS3.3 and of manufacturers that a name, above all a phantom's, may hold."""
+_FEWEST_DIGITS: Final = 6
 _SHORTEST_IN_BINARY: Final = 5
+_BETWEEN_TEXTS: Final = b"\n\n\n\nx\n\n\n\n"
+"""Longer than any gap that the cleaner sees names and numbers across; the word ends a sentence in lower case."""
+_SEPARATORS: Final = b"\0 -._/:,#()^"
 _PART: Final = re.compile(r"[^\s^=,;/]+")
 _ESCAPE_SEQUENCE: Final = re.compile(rb"\x1b[$()-]+[ -~]")
 _EIGHT_DIGITS: Final = re.compile(r"\d{8}", re.ASCII)
+_DIGITS: Final = re.compile(r"\d+", re.ASCII)
+_NOT_DIGITS: Final = re.compile(r"[^\d]", re.ASCII)
 _UID: Final = re.compile(rb"[0-2](?:\.\d+){5,}")
 _DATE: Final = re.compile(rb"(?<![\d.])(?:18|19|20)\d{6}(?=(?:\d{4}|\d{6})?(?!\d))")
 
 
-@dataclass(frozen=True)
-class Needles:
-    """What is searched for: bytes in lower case."""
-
-    words: frozenset[bytes]
-    """parts of names, and codes"""
-    dates: frozenset[bytes]
-    uids: frozenset[bytes]
-
-    def are_in(self, value: bytes, *, shortest: int = _SHORTEST_WORD) -> bool:
-        """Tell whether one of them stands in `value`, which is in lower case."""
-        return (
-            any(word in value and len(word) >= shortest for word in self.words)
-            or self.uids_are_in(value)
-            or not self.dates.isdisjoint(_DATE.findall(value))
-        )
-
-    def within(self, haystack: bytes) -> Needles:
-        """Return those that stand in `haystack`, which is in lower case: usually none, and then no more is to do."""
-        return Needles(
-            words=frozenset(word for word in self.words if word in haystack),
-            dates=self.dates.intersection(_DATE.findall(haystack)),
-            uids=self.uids.intersection(_UID.findall(haystack)),
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.words or self.dates or self.uids)
-
-    def uids_are_in(self, value: bytes) -> bool:
-        """Tell whether one of the UIDs stands in `value`."""
-        return not self.uids.isdisjoint(_UID.findall(value))
+def is_well_formed(vr: str, value: bytes) -> bool:
+    """Tell whether each value of a multi-valued element of VR AS, DS, IS, TM or UI looks as one of its VR does."""
+    syntax = _SYNTAX[vr]
+    return all(not part or syntax.fullmatch(part) for part in (p.strip(b"\0 ") for p in value.split(b"\\")))
 
 
-def needles_of(identifiers: SourceIdentifiers) -> Needles:
-    """Return the bytes by which a header's identifiers would be found in it, in each of its character sets."""
-    text = identifiers.text
-    parts = {part for value in (*text.people, *text.codes) for part in _PART.findall(value)}
-    parts |= {re.sub(r"[\W_]", "", code) for code in text.codes}
-    spelled = {spelling for part in parts for spelling in (part.lower(), part.upper(), *spellings(part))}
-    words = {
-        piece.lower()
-        for part in spelled
-        for codecs in identifiers.codecs
-        for piece in _ESCAPE_SEQUENCE.split(encode_text(part, codecs))
-    }
-    dates = {match[0] for date in (*text.dates, *text.birth_dates) if (match := _EIGHT_DIGITS.match(date))}
-    return Needles(
-        words=frozenset(word for word in words if len(word) >= _SHORTEST_WORD),
-        dates=frozenset(date.encode("ascii") for date in dates),
-        uids=frozenset(uid.encode("ascii", "replace") for uid in identifiers.uids),
-    )
-
-
-@dataclass(frozen=True)
 class ResidueSearch:
     """Searches the result of one header.
 
@@ -95,63 +63,118 @@ class ResidueSearch:
     ----------
     header
         The source.
-    needles
+    identifiers
         Its identifiers.
     cleaner
-        Tells in text whether a needle's bytes identify.
-    codecs
-        Of the header's character sets.
+        Tells whether a text reveals one of them.
     """
 
-    header: Header
-    needles: Needles
-    cleaner: TextCleaner
-    codecs: frozenset[tuple[str, ...]]
+    def __init__(self, header: Header, identifiers: SourceIdentifiers, cleaner: TextCleaner) -> None:
+        self._header = header
+        self._identifiers = identifiers
+        self._cleaner = cleaner
+        self._uids = frozenset(uid.encode("ascii", "replace") for uid in identifiers.uids)
 
-    def find(self, copied: list[tuple[int, int]], cleaned: list[tuple[Element, bytes]]) -> dict[Element, str]:
+    def find(self, copied: list[Element], cleaned: list[tuple[Element, bytes]]) -> dict[Element, str]:
         """Return the source's elements that left an identifier in the result, with their paths.
 
         Parameters
         ----------
         copied
-            Ranges of the source that the result consists of.
+            Elements of the source that the result holds as they were.
         cleaned
-            Elements whose text was cleaned, with their new values; dates in them have been moved.
+            Elements whose text was cleaned, with their new values.
         """
-        haystack = b"\0".join([self.header.content[start:stop] for start, stop in copied]).lower()
-        needles = self.needles.within(haystack)
-        found = dict(self._copied_with_residue(copied, needles)) if needles else {}
-        haystack = b"\0".join([value for _, value in cleaned]).lower()
-        needles = Needles(self.needles.words, frozenset(), self.needles.uids).within(haystack)
-        left = {element.start for element, value in cleaned if self._reveals(value, needles)} if needles else set()
-        if left:
-            elements = walk(self.header.data_set.elements)
-            found |= {
-                element: path + attribute_text(element.tag) for element, _, path in elements if element.start in left
-            }
-        return found
+        texts: list[tuple[Element, bytes]] = []
+        found = set()
+        for element in copied:
+            value = self._header.content[element.value_start : element.value_stop]
+            vr = effective_vr(element.tag, element.vr)
+            if not value:
+                continue
+            if vr in _TEXT_VRS:
+                texts.append((element, value))
+            elif vr in _SYNTAX:
+                if not is_well_formed(vr, value):
+                    texts.append((element, value))
+                elif vr not in ("AS", "TM") and len(value) >= _FEWEST_DIGITS and self._is_identifying_number(vr, value):
+                    found.add(element.start)
+            elif len(value) >= _SHORTEST_IN_BINARY and self._is_in_binary(value):
+                found.add(element.start)
+        found.update(self._revealing(texts))
+        found.update(self._revealing(cleaned, dates=False))
+        if not found:
+            return {}
+        elements = walk(self._header.data_set.elements)
+        return {element: path + attribute_text(element.tag) for element, _, path in elements if element.start in found}
 
-    def _copied_with_residue(self, copied: list[tuple[int, int]], needles: Needles) -> Iterator[tuple[Element, str]]:
-        """Yield the copied elements that hold a needle, with their paths."""
-        ranges = iter(copied)
-        start, stop = next(ranges)
-        for element, _, path in walk(self.header.data_set.elements):
-            while element.start >= stop:
-                start, stop = next(ranges, (len(self.header.content), len(self.header.content) + 1))
-            if element.start >= start and not element.items and self._holds_residue(element, needles):
-                yield element, path + attribute_text(element.tag)
+    def _revealing(self, texts: list[tuple[Element, bytes]], *, dates: bool = True) -> list[int]:
+        """Return where the elements start whose text reveals an identifier; in cleaned text dates have been moved."""
+        if not texts or not self._reveals(map(_worth_reading, texts), dates=dates):
+            return []
+        return [text[0].start for text in texts if self._reveals([_worth_reading(text)], dates=dates)]
 
-    def _holds_residue(self, element: Element, needles: Needles) -> bool:
-        value = self.header.value(element)
-        if element.vr in _NO_TEXT:
-            return False
-        if known_vr(element) in TEXT_VRS:
-            return self._reveals(value, needles)
-        return needles.are_in(value.lower(), shortest=_SHORTEST_IN_BINARY)
+    def _reveals(self, values: Iterable[bytes], *, dates: bool) -> bool:
+        text = _BETWEEN_TEXTS.join(values).replace(b"\0", b"")
+        if not self._uids.isdisjoint(_UID.findall(text)):
+            return True
+        return any(self._cleaner.reveals(reading, dates=dates) for reading in readings(text, self._identifiers.codecs))
 
-    def _reveals(self, value: bytes, needles: Needles) -> bool:
-        """Tell whether a text's bytes hold a needle, and identify by it."""
+    def _is_identifying_number(self, vr: str, value: bytes) -> bool:
+        """Tell whether one of the values is one of the source's identifiers, dates or UIDs as a whole."""
+        if vr == "UI":
+            return not self._uids.isdisjoint(value.strip(b"\0 ").split(b"\\"))
+        numbers = (part.strip().lstrip(b"+-0").partition(b".")[0] for part in value.split(b"\\"))
+        return not self._numbers.isdisjoint(numbers)
+
+    @cached_property
+    def _numbers(self) -> frozenset[bytes]:
+        """Identifiers and dates that are numbers, and numbers in identifiers, without leading zeros."""
+        text = self._identifiers.text
+        codes = {digits for code in text.codes for digits in (*_DIGITS.findall(code), _NOT_DIGITS.sub("", code))}
+        numbers = {digits.lstrip("0") for digits in codes} | self._dates
+        return frozenset(digits.encode("ascii") for digits in numbers if len(digits) >= _FEWEST_DIGITS)
+
+    @cached_property
+    def _dates(self) -> frozenset[str]:
+        text = self._identifiers.text
+        return frozenset(
+            match[0] for date in (*text.dates, *text.birth_dates) if (match := _EIGHT_DIGITS.match(_day(date)))
+        )
+
+    @cached_property
+    def _words(self) -> frozenset[bytes]:
+        """Parts of names, and codes, in lower case as they would be found in bytes."""
+        text = self._identifiers.text
+        parts = {part for value in (*text.people, *text.codes) for part in _PART.findall(value)}
+        parts |= {re.sub(r"[\W_]", "", code) for code in text.codes}
+        spelled = {spelling for part in parts for spelling in (part.lower(), part.upper(), *spellings(part))}
+        words = {
+            piece.lower()
+            for part in spelled
+            for codecs in (*self._identifiers.codecs, ("utf-8",), ("latin-1",))
+            for piece in _ESCAPE_SEQUENCE.split(encode_text(part, codecs))
+        }
+        return frozenset(word for word in words if len(word) >= _SHORTEST_IN_BINARY)
+
+    def _is_in_binary(self, value: bytes) -> bool:
         lower = value.lower()
-        if not needles.are_in(lower):
-            return False
-        return needles.uids_are_in(lower) or any(self.cleaner.reveals(decode_text(value, c)) for c in self.codecs)
+        compact = lower.translate(None, _SEPARATORS)
+        if any(word in lower or word in compact for word in self._words) or not self._uids.isdisjoint(
+            _UID.findall(lower)
+        ):
+            return True
+        return any(date.decode("ascii") in self._dates for date in _DATE.findall(lower))
+
+
+def _worth_reading(text: tuple[Element, bytes]) -> bytes:
+    """Return a text's value without defined terms; values are also read as if nothing separated them."""
+    element, value = text
+    if element.vr == "CS":
+        return b"\\".join(term for term in map(bytes.strip, value.split(b"\\")) if term not in _DEFINED_TERMS)
+    return value + _BETWEEN_TEXTS + value.replace(b"\\", b"") if b"\\" in value else value
+
+
+def _day(date: str) -> str:
+    """Return a DA value without the separators that older and careless software writes."""
+    return re.sub(r"[-./]", "", date)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from runtime.deidentification.table import Action
-from runtime.dicom.elements import LONG_VRS, Element, Encoding, Item
+from runtime.dicom.dictionary import LONG_VRS
+from runtime.dicom.elements import Element, Encoding, Item
 
 _ITEM_HEADER: Final = 8
 _DELIMITER: Final = 8
@@ -36,14 +37,6 @@ class Scope(NamedTuple):
     """CLEAN or DUMMY: what a rule for a sequence around it asks of the text in it"""
     keeps_codes: bool = True
     """whether a coded entry says what an item is about, rather than being what the rule wants replaced"""
-
-
-class Rewritten(NamedTuple):
-    """A data set written anew."""
-
-    content: bytes
-    copied: list[tuple[int, int]]
-    """ranges of the source that it consists of; the rest is new"""
 
 
 Decide = Callable[[Element, Scope], bytes | None]
@@ -90,7 +83,7 @@ class Rewriter:
 
     def rewrite(
         self, elements: list[Element], start: int, stop: int, scope: Scope, additions: list[tuple[int, bytes]]
-    ) -> Rewritten:
+    ) -> bytes:
         """Write a top-level data set.
 
         Parameters
@@ -161,22 +154,19 @@ class Rewriter:
                 element = piece.element
                 plan.length += element.value_start - element.start + piece.length + element.stop - element.value_stop
 
-    def _assemble(self) -> Rewritten:
+    def _assemble(self) -> bytes:
         """Join all plans' pieces in their order."""
         output: list[bytes] = []
-        copied: list[tuple[int, int]] = []
         pending: list[tuple[int, int] | bytes | _Sequence] = list(reversed(self._plans[0].pieces))
         while pending:
             piece = pending.pop()
             if isinstance(piece, tuple):
-                if piece[0] < piece[1]:
-                    copied.append(piece)
-                    output.append(self._content[piece[0] : piece[1]])
+                output.append(self._content[piece[0] : piece[1]])
             elif isinstance(piece, bytes):
                 output.append(piece)
             else:
                 pending.extend(reversed(self._expand(piece)))
-        return Rewritten(b"".join(output), copied)
+        return b"".join(output)
 
     def _expand(self, sequence: _Sequence) -> list[tuple[int, int] | bytes | _Sequence]:
         """Return a sequence's header, its items with their pieces, and its delimiter."""

@@ -29,7 +29,12 @@ _VISIBLE_LIGHT: Final = _STORAGE + "77.1."
 _VIDEOS: Final = (_STORAGE + "77.1.1.1", _STORAGE + "77.1.2.1", _STORAGE + "77.1.4.1")
 _ENCAPSULATED: Final = _STORAGE + "104."
 
-_SCREEN_SAVES: Final = frozenset(("SCREEN SAVE", "SCREENSAVE", "SCREEN_SAVE", "SCREENSHOT", "SCREEN CAPTURE"))
+_AUDIO: Final = _STORAGE + "9.4."
+_RAW_DATA: Final = _STORAGE + "66"
+
+_CAPTURED: Final = frozenset(("WSD", "DV", "DRW"))
+"""Workstation, digitized video, drawing: what a screen showed (DICOM PS3.3 C.8.6.1)."""
+_SCANNED: Final = frozenset(("SD", "DF"))
 _SLIDE_LABELS: Final = frozenset(("LABEL", "OVERVIEW"))
 _ULTRASOUND_MODALITIES: Final = frozenset(("US", "IVUS"))
 _VISIBLE_LIGHT_MODALITIES: Final = frozenset(("XC", "ES", "GM", "DMS", "OP"))
@@ -46,8 +51,8 @@ def assess_risks(header: Header) -> dict[Risk, bool]:
     The attestation is Burned In Annotation NO, for a recognizable face Recognizable Visual Features NO (DICOM PS3.3
     C.7.6.1.1). What an absent attribute would have said is not guessed: absent attests nothing.
     """
-    no_text = header.text(_BURNED_IN_ANNOTATION) == "NO"
-    no_face = header.text(_RECOGNIZABLE_VISUAL_FEATURES) == "NO"
+    no_text = _values(header, _BURNED_IN_ANNOTATION) == {"NO"}
+    no_face = _values(header, _RECOGNIZABLE_VISUAL_FEATURES) == {"NO"}
     return {
         risk: no_face if risk is Risk.RECOGNIZABLE_FACE else no_text
         for risk, is_borne in _SIGNS.items()
@@ -61,53 +66,76 @@ def _burned_in_annotation(header: Header) -> bool:
     Such an overlay (DICOM PS3.3 C.9.2 before 2004) has attributes but no Overlay Data: without them it stays in Pixel
     Data, where it was.
     """
-    return header.text(_BURNED_IN_ANNOTATION) == "YES" or any(
+    return "YES" in _values(header, _BURNED_IN_ANNOTATION) or any(
         header.text(group << 16 | _OVERLAY_BIT_POSITION) and not header.find(group << 16 | _OVERLAY_DATA)
         for group in _OVERLAY_GROUPS
     )  # the text of a number is empty where the number is zero: the first bit, which is a pixel's
 
 
 def _secondary_capture(header: Header) -> bool:
-    sop_class = header.text(_SOP_CLASS_UID) or ""
-    is_class = sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + ".")
-    return is_class or not _SCREEN_SAVES.isdisjoint(_values(header, _IMAGE_TYPE))
+    by_class = any(uid == _SECONDARY_CAPTURE or uid.startswith(_SECONDARY_CAPTURE + ".") for uid in _classes(header))
+    return (
+        by_class
+        or any(value.startswith("SCREEN") for value in _values(header, _IMAGE_TYPE))
+        or not _CAPTURED.isdisjoint(_values(header, _CONVERSION_TYPE))
+    )
 
 
 def _ultrasound(header: Header) -> bool:
-    return header.text(_SOP_CLASS_UID) in _ULTRASOUND or header.text(_MODALITY) in _ULTRASOUND_MODALITIES
+    return not (_classes(header).isdisjoint(_ULTRASOUND) and _ULTRASOUND_MODALITIES.isdisjoint(_modalities(header)))
 
 
 def _visible_light(header: Header) -> bool:
-    sop_class = header.text(_SOP_CLASS_UID) or ""
-    return sop_class.startswith(_VISIBLE_LIGHT) or header.text(_MODALITY) in _VISIBLE_LIGHT_MODALITIES
+    by_class = any(uid.startswith(_VISIBLE_LIGHT) for uid in _classes(header))
+    return by_class or not _VISIBLE_LIGHT_MODALITIES.isdisjoint(_modalities(header))
 
 
 def _video(header: Header) -> bool:
-    return header.transfer_syntax in MPEGTransferSyntaxes or header.text(_SOP_CLASS_UID) in _VIDEOS
+    return header.transfer_syntax in MPEGTransferSyntaxes or not _classes(header).isdisjoint(_VIDEOS)
 
 
 def _scanned_document(header: Header) -> bool:
-    return header.text(_CONVERSION_TYPE) in ("SD", "DF") or header.text(_MODALITY) == "DOC"
+    return not _SCANNED.isdisjoint(_values(header, _CONVERSION_TYPE)) or "DOC" in _modalities(header)
 
 
 def _encapsulated_document(header: Header) -> bool:
-    return (header.text(_SOP_CLASS_UID) or "").startswith(_ENCAPSULATED) or header.find(0x00420011) is not None
+    return any(uid.startswith(_ENCAPSULATED) for uid in _classes(header)) or header.find(0x00420011) is not None
+
+
+def _audio(header: Header) -> bool:
+    return any(uid.startswith(_AUDIO) for uid in _classes(header)) or "AU" in _modalities(header)
+
+
+def _opaque_data(header: Header) -> bool:
+    return _RAW_DATA in _classes(header)
 
 
 def _slide_label(header: Header) -> bool:
-    if header.text(_SPECIMEN_LABEL_IN_IMAGE) == "YES":
+    if "YES" in _values(header, _SPECIMEN_LABEL_IN_IMAGE):
         return True
-    return header.text(_MODALITY) == "SM" and not _SLIDE_LABELS.isdisjoint(_values(header, _IMAGE_TYPE))
+    return "SM" in _modalities(header) and not _SLIDE_LABELS.isdisjoint(_values(header, _IMAGE_TYPE))
 
 
 def _recognizable_face(header: Header) -> bool:
-    if header.text(_RECOGNIZABLE_VISUAL_FEATURES) == "YES":
+    if "YES" in _values(header, _RECOGNIZABLE_VISUAL_FEATURES):
         return True
-    return header.text(_MODALITY) in _FACE_MODALITIES and header.text(_BODY_PART_EXAMINED) in _HEAD
+    return not (
+        _FACE_MODALITIES.isdisjoint(_modalities(header)) or _HEAD.isdisjoint(_values(header, _BODY_PART_EXAMINED))
+    )
 
 
-def _values(header: Header, tag: int) -> list[str]:
-    return [value.strip() for value in (header.text(tag) or "").split("\\")]
+def _classes(header: Header) -> set[str]:
+    return _values(header, _SOP_CLASS_UID)
+
+
+def _modalities(header: Header) -> set[str]:
+    return _values(header, _MODALITY)
+
+
+def _values(header: Header, tag: int) -> set[str]:
+    """Return all values of an attribute, in capitals, of each element with its tag."""
+    encoded = b"\\".join(map(header.value, header.find_all(tag)))
+    return {value.strip("\0 ").upper() for value in encoded.decode("ascii", "replace").split("\\")} - {""}
 
 
 _SIGNS: Final = {
@@ -118,6 +146,8 @@ _SIGNS: Final = {
     Risk.VIDEO: _video,
     Risk.SCANNED_DOCUMENT: _scanned_document,
     Risk.ENCAPSULATED_DOCUMENT: _encapsulated_document,
+    Risk.AUDIO: _audio,
+    Risk.OPAQUE_DATA: _opaque_data,
     Risk.SLIDE_LABEL: _slide_label,
     Risk.RECOGNIZABLE_FACE: _recognizable_face,
 }

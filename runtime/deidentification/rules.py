@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pydicom._dicom_dict import DicomDictionary
-
 from runtime.deidentification.options import Option
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.table import Action, Rule, rule_for, rules
+from runtime.dicom.dictionary import dictionary_entries
 
 _DATA_FILES: Final = (
     "table_e1_1.tsv",
@@ -54,7 +53,7 @@ class Ruleset:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.decisions = {rule.tag: decide(rule, profile) for rule in rules() if rule.tag is not None}
-        for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
+        for tag, vr, keyword in dictionary_entries():
             if tag not in self.decisions and vr in _ALIKE and not _DEFINITION.search(keyword):
                 self.decisions[tag] = _decide_alike(_ALIKE[vr], profile)
             if tag < _FIRST_DATA_SET_TAG:
@@ -65,6 +64,7 @@ class Ruleset:
             self.decisions[override.tag] = Decision(override.action, override.reason)
         self.actions = {tag: decision.action for tag, decision in self.decisions.items()}
         self.keeps_safe_private = Option.RETAIN_SAFE_PRIVATE in profile.options
+        self.cleans_text = Option.CLEAN_DESCRIPTORS in profile.options
         self.keeps_institutions = Option.RETAIN_INSTITUTION_IDENTITY in profile.options
         self.keeps_full_dates = Option.RETAIN_LONGITUDINAL_FULL_DATES in profile.options
         self.keeps_uids = Option.RETAIN_UIDS in profile.options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -38,6 +39,21 @@ def decode_text(value: bytes, codecs: tuple[str, ...], *, person_name: bool = Fa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return decode_bytes(value, codecs, PN_DELIMS if person_name else TEXT_VR_DELIMS)
+
+
+def readings(value: bytes, declared: Iterable[tuple[str, ...]]) -> set[str]:
+    """Return a value as its declared character sets have it, and as it is in UTF-8 or Latin-1 if it may be in these.
+
+    Text gets into headers by software that knows nothing of their character set; readers show it as they please.
+    """
+    if value.isascii() and _ESCAPE not in value:
+        return {value.decode("ascii")}
+    found = {decode_text(value, codecs) for codecs in declared}
+    try:
+        found.add(value.decode("utf-8"))
+    except UnicodeDecodeError:
+        found.add(value.decode("latin-1"))
+    return found
 
 
 def encode_text(text: str, codecs: tuple[str, ...]) -> bytes:

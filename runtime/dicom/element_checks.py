@@ -11,7 +11,8 @@ from pydicom.datadict import dictionary_VM, dictionary_VR
 
 from runtime.contract import Finding
 from runtime.dicom.character_sets import DEFAULT_CODECS
-from runtime.dicom.elements import EXPLICIT_LITTLE, LONG_VRS, SHORT_VRS, Element, attribute_text
+from runtime.dicom.dictionary import LONG_VRS, SHORT_VRS
+from runtime.dicom.elements import EXPLICIT_LITTLE, Element, attribute_text
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
 from runtime.dicom.nesting import NestedDataSet, nested_data_sets

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import keyword_for_tag
 
+from runtime.dicom.dictionary import LONG_VRS, SHORT_VRS, dictionary_vr
 from runtime.dicom.errors import DicomError
 
 MAXIMUM_DEPTH = 1024
@@ -23,18 +24,12 @@ ITEM = 0xFFFEE000
 ITEM_DELIMITATION = 0xFFFEE00D
 SEQUENCE_DELIMITATION = 0xFFFEE0DD
 
-_ITEM_TAG = b"\xfe\xff\x00\xe0"
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 PIXEL_DATA = 0x7FE00010
 BULK_DATA = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
 """Float, double float and integer pixel data: the end of a header."""
 
-SHORT_VRS = frozenset(
-    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
-    | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
-)
-LONG_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
-"""VRs with a 32-bit length field in explicit VR (DICOM PS3.5 7.1.2)."""
 _VRS = {vr.encode(): (vr, vr in LONG_VRS) for vr in SHORT_VRS | LONG_VRS}
 
 _UNPACK_IMPLICIT = (struct.Struct(">HHL").unpack_from, struct.Struct("<HHL").unpack_from)
@@ -56,6 +51,13 @@ class Encoding(NamedTuple):
 
 IMPLICIT_LITTLE = Encoding(implicit=True, little=True)
 EXPLICIT_LITTLE = Encoding(implicit=False, little=True)
+_ENCODINGS_IN_UNKNOWN = (
+    IMPLICIT_LITTLE,
+    EXPLICIT_LITTLE,
+    Encoding(implicit=False, little=False),
+    Encoding(implicit=True, little=False),
+)
+"""What a sequence in VR UN may be in: as the standard has it, or in what the software had that wrote UN for SQ."""
 
 
 class Element(NamedTuple):
@@ -144,22 +146,6 @@ def attribute_text(tag: int) -> str:
     return keyword_for_tag(tag) or f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-@cache
-def dictionary_vr(tag: int) -> str:
-    """Return the VR that DICOM PS3.6 gives a tag; the wider one where it leaves a choice; UN where it knows none."""
-    if tag & 0xFFFF == 0:
-        return "UL"
-    if tag & 0x10000:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-    if " or " not in vr:
-        return vr
-    return "OW" if "OW" in vr else "US"
-
-
 def parse_data_set(
     buffer: bytes, start: int, encoding: Encoding, *, size: int, only_group: int | None = None
 ) -> DataSet:
@@ -242,7 +228,7 @@ class _Parser:
             elements, index, depth = self._unknown.pop()
             element = elements[index]
             self._base_depth = depth
-            for encoding in (IMPLICIT_LITTLE, EXPLICIT_LITTLE):
+            for encoding in _ENCODINGS_IN_UNKNOWN:
                 found = len(self._unknown)
                 opener = _Opener(element.tag, element.vr, element.start, element.value_start)
                 sequence = _Frame(element.value_start, element.stop, element.stop, encoding, opener)
@@ -288,7 +274,7 @@ class _Parser:
                 value_stop = end = value_start + length
             if end > limit or end > len(buffer):
                 self._overrun(end, position, frame)
-            if vr == "UN" and buffer.startswith(_ITEM_TAG, value_start, value_stop):
+            if vr == "UN" and buffer.startswith(_ITEM_TAGS, value_start, value_stop):
                 self._unknown.append((content, len(content), self._base_depth + len(self._stack) // 2))
             content.append(Element(tag, vr, position, value_start, value_stop, end, None))
             position = end

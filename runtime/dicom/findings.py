@@ -80,8 +80,11 @@ _RISKS: Final = {
     "RISK_VIDEO": "A video may show or name the patient; review the pixels.",
     "RISK_SCANNED_DOCUMENT": "A scanned document usually names the patient; review the pixels.",
     "RISK_ENCAPSULATED_DOCUMENT": "An encapsulated document can't be judged from its header; review the document.",
+    "RISK_AUDIO": "A recording may say who speaks or of whom; review the waveform.",
+    "RISK_OPAQUE_DATA": "Raw data is in a form of its vendor's that can't be searched; review it with its software.",
     "RISK_SLIDE_LABEL": "A slide's label or overview usually names the patient; review the pixels.",
     "RISK_RECOGNIZABLE_FACE": "A face could be rendered from the images; deface them, or choose another profile.",
+    "TOO_MANY_IDENTIFIERS": "The header names more people and ids than can be searched for; have the export checked.",
     "RESIDUAL_IDENTIFIER": "An identifier of the source is left in the result, which was not released.",
 }
 

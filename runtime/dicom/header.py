@@ -52,6 +52,15 @@ class Header:
         """Return the top-level element of the data set with this tag; the last one if it is there twice."""
         return self._by_tag.get(tag)
 
+    def find_all(self, tag: int) -> list[Element]:
+        """Return each top-level element of the data set with this tag: readers differ in which of several they take."""
+        element = self._by_tag.get(tag)
+        if element is None:
+            return []
+        if len(self._by_tag) == len(self.data_set.elements):
+            return [element]
+        return [element for element in self.data_set.elements if element.tag == tag]
+
     @cached_property
     def _by_tag(self) -> dict[int, Element]:
         return {element.tag: element for element in self.data_set.elements}

@@ -38,7 +38,7 @@ class NestedDataSet:
 
 def nested_data_sets(header: Header) -> Iterator[NestedDataSet]:
     """Yield the top-level data set and those inside it, the outer before the inner."""
-    codecs = _codecs(header, header.data_set.elements, DEFAULT_CODECS)
+    codecs = data_set_codecs(header, header.data_set.elements, DEFAULT_CODECS)
     top = NestedDataSet(header.data_set.elements, header.encoding, codecs, None, (0, 0))
     yield top
     pending = [_inside(header, top)]
@@ -54,11 +54,12 @@ def nested_data_sets(header: Header) -> Iterator[NestedDataSet]:
 def _inside(header: Header, outer: NestedDataSet) -> Iterator[NestedDataSet]:
     for element in outer.elements:
         for number, item in enumerate(element.items or (), 1):
-            codecs = _codecs(header, item.elements, outer.codecs)
+            codecs = data_set_codecs(header, item.elements, outer.codecs)
             yield NestedDataSet(item.elements, item.encoding, codecs, outer, (element.tag, number))
 
 
-def _codecs(header: Header, elements: list[Element], inherited: tuple[str, ...]) -> tuple[str, ...]:
+def data_set_codecs(header: Header, elements: list[Element], inherited: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the codecs of a data set: of its own Specific Character Set, else inherited (DICOM PS3.5 7.5.3)."""
     for element in elements:
         if element.tag == _SPECIFIC_CHARACTER_SET:
             return codecs_of(header.value(element))

@@ -59,9 +59,16 @@ class TextCleaner:
             cleaned = _SET_ASIDE.sub(lambda match: dates[ord(match[0]) - ord(FIRST_SET_ASIDE)], cleaned)
         return cleaned if cleaned == text else cleaned.strip(" ")
 
-    def reveals(self, text: str) -> bool:
-        """Tell whether the text holds something of what the header reveals: names, identifiers, dates, places."""
-        return self._codes.reveals(text) or self._dates.reveals(text) or self._people.reveals(text)
+    def reveals(self, text: str, *, dates: bool = True) -> bool:
+        """Tell whether the text holds a name, an identifier or a date that the header reveals.
+
+        Places don't count: an institution called after the scanner's manufacturer says nothing about the patient.
+        """
+        return (
+            self._codes.reveals(text)
+            or (dates and self._dates.reveals(text))
+            or self._persons.reveals(text, folded_words(text) if text.isascii() else None)
+        )
 
     def _is_harmless(self, text: str) -> bool:
         """Tell at a glance that there is nothing to clean: true of most descriptions."""
@@ -86,8 +93,17 @@ class TextCleaner:
 
     @cached_property
     def _people(self) -> People:
+        return People(self._named, self._identifiers.places)
+
+    @cached_property
+    def _persons(self) -> People:
+        return People(self._named, ()) if self._identifiers.places else self._people
+
+    @property
+    def _named(self) -> list[str]:
+        """People, and identifiers without a digit, which are found as names are."""
         worded = (code for code in self._identifiers.codes if not any(character.isdigit() for character in code))
-        return People([*self._identifiers.people, *worded], self._identifiers.places)
+        return [*self._identifiers.people, *worded]
 
     @cached_property
     def _dates(self) -> TextDates:

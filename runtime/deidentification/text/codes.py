@@ -44,8 +44,9 @@ _HONORIFICS: Final = (
 class Codes:
     """Finds a header's identifiers in a text.
 
-    An identifier goes as a whole word of at least four characters, a digit among them; of six and more also with
-    separators put in or left out, and without leading zeros. A number of five digits and more within a longer
+    An identifier goes as a whole word of at least four characters, a digit among them, or of five digits (``b=1000`` is
+    no Study ID; what a label introduces is for the recognisers to find). One of six and more goes also with separators
+    put in or left out, and without leading zeros. A number of five digits and more within a longer
     identifier (``PAT-0012345``) goes by itself, too.
 
     Parameters
@@ -89,7 +90,7 @@ class Codes:
         return any(True for _ in self.edits(text))
 
     def _add(self, code: str) -> None:
-        if len(code) < _SHORTEST or _DIGITS.search(code) is None:
+        if len(code) < (_SHORTEST_CORE if code.isdigit() else _SHORTEST) or _DIGITS.search(code) is None:
             return
         self._bounded[code] = None
         for digits in _DIGITS.findall(code):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from runtime.deidentification.text.edits import Edit
@@ -153,6 +154,8 @@ class TextDates:
 
     def reveals(self, text: str) -> bool:
         """Tell whether the text holds one of the known dates."""
+        if text.isascii() and not any(year in text for year in self._short_years):
+            return False
         if not self._known or _MAY_HOLD_A_DATE.search(text) is None:
             return False
         return any(
@@ -170,11 +173,17 @@ class TextDates:
         for pattern in _UNREADABLE:
             for match in pattern.finditer(text):
                 yield match, []
-        terse = self._terse_forms()
+        terse = self._terse_forms
         for match in _DIGIT_RUN.finditer(text):
             if match[0] in terse or any(form in match[0] for form in terse if len(form) == _DA_LENGTH):
                 yield match, []
 
+    @cached_property
+    def _short_years(self) -> frozenset[str]:
+        """The digits that each form of a known date has."""
+        return frozenset(f"{date.year % 100:02}" for date in self._known)
+
+    @cached_property
     def _terse_forms(self) -> frozenset[str]:
         forms = ("{0:%Y%m%d}", "{0:%d%m%Y}", "{0:%m%d%Y}", "{0:%y%m%d}", "{0:%d%m%y}", "{0:%m%d%y}")
         return frozenset(form.format(date) for date in self._known for form in forms)

@@ -64,7 +64,7 @@ def kind_of(tag: int, vr: str) -> Kind | None:
 
 def parsed_date(value: str) -> datetime.date | None:
     """Return the day of a DA or DT value, ``None`` where it has none."""
-    match = re.match(r"(\d{4})\.?(\d\d)\.?(\d\d)", value)
+    match = re.match(r"(\d{4})[-./]?(\d\d)[-./]?(\d\d)", value)
     try:
         return datetime.date(*map(int, match.groups())) if match else None
     except ValueError:

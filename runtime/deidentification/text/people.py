@@ -185,8 +185,10 @@ class People:
         """Tell whether a text of these folded words may hold a person or a place."""
         return not (self._entries.keys().isdisjoint(filter(_is_no_initial, folded)) and folded.isdisjoint(_INTRODUCERS))
 
-    def reveals(self, text: str) -> bool:
-        """Tell whether the text holds one of the names."""
+    def reveals(self, text: str, folded: Set[str] | None) -> bool:
+        """Tell whether the text holds one of the names; its folded words, where they are known, may tell at once."""
+        if folded is not None and self._entries.keys().isdisjoint(filter(_is_no_initial, folded)):
+            return False
         return any(self._named(text, words(text)))
 
     def _add_person(self, group: str) -> None:

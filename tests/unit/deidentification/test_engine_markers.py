@@ -15,7 +15,7 @@ from runtime.deidentification.profile import Profile
 from runtime.deidentification.pseudonyms import Pseudonyms, cap_age
 from runtime.deidentification.rules import decide
 from runtime.deidentification.table import Action, rule_for
-from runtime.dicom.elements import dictionary_vr
+from runtime.dicom.dictionary import dictionary_vr
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
 from tests.deidentification import FAR, KEY, Result, releasing, with_options

@@ -14,7 +14,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from runtime.deidentification.engine import RejectedError
 from runtime.deidentification.table import rules
-from runtime.dicom.elements import LONG_VRS, walk
+from runtime.dicom.dictionary import LONG_VRS
+from runtime.dicom.elements import walk
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
 from tests.deidentification import Result, deidentified

@@ -49,6 +49,8 @@ def test_should_release_no_unattested_risk_but_a_face(name: str) -> None:
     assert {risk for risk in Risk if not risks[risk].releases(attested=True)} == {
         Risk.BURNED_IN_ANNOTATION,
         Risk.ENCAPSULATED_DOCUMENT,
+        Risk.AUDIO,
+        Risk.OPAQUE_DATA,
         Risk.SLIDE_LABEL,
     }
 
