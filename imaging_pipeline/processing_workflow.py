@@ -156,7 +156,7 @@ class ProcessingWorkflow(Construct):
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
-        retry_patiently(invocation)
+        retry_patiently(invocation, self._config)
         invocation.add_catch(self._on_error, errors=[sfn.Errors.ALL], result_path=STEP_PATH)
         accepted, rejected = (sfn.Condition.number_equals(f"{STEP_PATH}.statusCode", code.value) for code in StatusCode)
         verdict = sfn.Choice(self, check)
@@ -262,10 +262,11 @@ class ProcessingWorkflow(Construct):
         )
 
 
-def retry_patiently(invocation: tasks.LambdaInvoke) -> None:
+def retry_patiently(invocation: tasks.LambdaInvoke, config: StageConfig) -> None:
     """Throttling is back-pressure: wait, spread out, for about half an hour. Trouble gets three more attempts."""
     invocation.add_retry(
-        errors=THROTTLING,
+        # The emulator tells throttling as it tells a crash.
+        errors=[*THROTTLING, *CRASHES] if config.runs_on_this_machine else THROTTLING,
         interval=Duration.seconds(2),
         backoff_rate=1.5,
         max_attempts=40,

@@ -88,7 +88,7 @@ class ReplayWorkflow(Construct):
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
-        retry_patiently(task)
+        retry_patiently(task, self._config)
         return task
 
 

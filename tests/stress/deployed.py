@@ -31,7 +31,7 @@ STAGE = "local"
 PROFILE = "research"
 IN_WORK = frozenset((LedgerStatus.RECEIVED, LedgerStatus.RUNNING))
 STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
-AT_ONCE = {Function.DISPATCHER: 2} | dict.fromkeys(STEPS, 2)
+AT_ONCE = {Function.DISPATCHER: 2} | dict.fromkeys(STEPS, 4)
 """Functions at once, as reserved concurrency bounds them: far fewer than executions, so that they are throttled."""
 VISIBILITY_SECONDS = 60
 """How long a message that a dispatcher has is hidden. With the stage's own setting each test would wait longer."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from local.emulator import PROJECT_ROOT
 from tests.stress.deployed import wait_for
 
 Rule = Mapping[str, Any]
@@ -102,8 +103,18 @@ def faulty(upstream: str) -> Iterator[Faults]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "microburst", "--host", "127.0.0.1", "--port", str(port), "--upstream", upstream]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.stress.proxy",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--upstream",
+        upstream,
+    ]
+    process = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         faults = Faults(f"http://127.0.0.1:{port}")
         wait_for(faults.is_up, 30)
