@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# The CDK library runs on Node, which is among what the environment brings.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
@@ -17,10 +19,10 @@ stop: $(READY) ## Stop what `make demo KEEP=1` left running
 	@$(BIN)/python -m local.emulator
 
 test: lint ## Check style and types, then run unit, infrastructure and end-to-end tests with a floor on coverage
-	$(BIN)/python -m pytest --cov --cov-fail-under=85 $(ARGS)
+	$(RUN) -m pytest --cov --cov-fail-under=85 $(ARGS)
 
 stress: $(READY) ## Load the pipeline on the emulator, inject faults, kill functions, and print figures: OBJECTS=1000
-	STRESS_OBJECTS=$(or $(OBJECTS),1000) $(BIN)/python -m pytest -p no:randomly tests/stress $(ARGS)
+	STRESS_OBJECTS=$(or $(OBJECTS),1000) $(RUN) -m pytest -p no:randomly tests/stress $(ARGS)
 
 lint: $(READY) ## Check style and types only
 	$(BIN)/ruff check .
@@ -34,7 +36,7 @@ deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
 
 cost: stage $(READY) ## What a million objects cost, by workflow type and at list prices: STAGE=dev
-	@$(BIN)/python -m imaging_pipeline.cost --stage $(STAGE) $(ARGS)
+	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(ARGS)
 
 bench: $(READY) ## Measure, side by side with other tools
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -210,8 +210,12 @@ def _source(content: bytes | Path) -> bytes:
 
 def _explain(environment: Mapping[str, str], outputs: Mapping[Output, str]) -> None:
     """Say how to talk to the emulator that was left running, and how to stop it."""
-    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_CONFIG_FILE")
-    setting = " ".join(f"{name}={environment[name]}" for name in names)
+    names = (
+        *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+        *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE"),
+    )
+    # A profile of the user's would be looked up, and older versions of the AWS CLI know the region by another name.
+    setting = " ".join(("-u AWS_PROFILE", *(f"{name}={environment[name]}" for name in names)))
     raw, machine = outputs[Output.RAW_BUCKET_NAME], outputs[Output.STATE_MACHINE_ARN]
     console.print("\nThe emulator keeps running. With the AWS CLI, for instance:")
     for command in (

@@ -84,7 +84,7 @@ def _cdk(*arguments: str, environment: Mapping[str, str], folder: Path) -> None:
     process = subprocess.Popen(  # noqa: S603 - all arguments are ours
         cdk.command(*arguments, "--no-notices", "--ci"),
         cwd=folder,
-        env=cdk.with_own_tools(environment),
+        env={**cdk.with_own_tools(environment), "TMPDIR": environment["HOME"]},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

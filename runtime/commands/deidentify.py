@@ -190,6 +190,8 @@ def _pseudonyms(arguments: argparse.Namespace) -> Pseudonyms:
             return Pseudonyms.from_hex(arguments.key_file.read_text("ascii"))
         if KEY_VARIABLE in os.environ:
             return Pseudonyms.from_hex(os.environ[KEY_VARIABLE])
+    except FileExistsError as error:
+        raise UsageError(f"{error.filename} exists: use it with --key-file, or name a new file") from None
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -46,6 +46,7 @@ _CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
     Action.MAP_UID: Action.DUMMY,
 }
 """What a rule for a sequence asks of the text in it; of references nothing but their UIDs is wanted."""
+_PRIVATE: Final = 0x10000
 _CODE_MEANING: Final = 0x00080104
 _CODE: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080119, 0x00080120))
 """CodeValue, CodingSchemeDesignator and -Version, LongCodeValue, URNCodeValue: say which, not what."""
@@ -154,6 +155,10 @@ class AttributeDeidentifier:
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
+        tag = element.tag
+        if tag & _PRIVATE and tag not in scope.kept_private:
+            self.touched.append((tag, Action.REMOVE))
+            return b""
         new = self._decide(element, scope)
         if new is None and not element.items:
             self.copied.append(element)

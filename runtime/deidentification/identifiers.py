@@ -57,6 +57,8 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
         codecs = data_set.codecs
         character_sets.add(codecs)
         for element in data_set.elements:
+            if element.tag & _PRIVATE and element.vr != "PN":
+                continue
             vr = effective_vr(element.tag, element.vr)
             kind = _kind(element, vr)
             if (kind is None and vr != "UI") or element.items is not None:
@@ -81,4 +83,4 @@ def _kind(element: Element, vr: str) -> Kind | None:
     """Tell how an element identifies; what its file calls a person's name is one, whatever the dictionary says."""
     if element.vr == "PN":
         return Kind.PERSON
-    return None if element.tag & _PRIVATE else kind_of(element.tag, vr)
+    return kind_of(element.tag, vr)

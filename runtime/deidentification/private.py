@@ -47,6 +47,7 @@ def safe_private_attributes(header: Header, elements: list[Element], codecs: tup
     The VR is the file's, the table's where the file has none. One that contradicts the table's is not what the table
     holds safe.
     """
+    table = _table()
     safe: dict[int, str] = {}
     creators: dict[int, str] = {}
     for element in elements:
@@ -58,7 +59,7 @@ def safe_private_attributes(header: Header, elements: list[Element], codecs: tup
             continue
         reserved_by = tag & 0xFFFF0000 | tag >> 8 & 0xFF
         block = creators.get(reserved_by), tag >> 16, tag & 0xFF
-        listed = _table().get(block)  # type: ignore[arg-type]
+        listed = table.get(block)  # type: ignore[arg-type]
         if listed is None:
             continue
         own = effective_vr(tag, element.vr)
