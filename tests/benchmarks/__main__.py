@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from pathlib import Path
 
@@ -48,15 +47,19 @@ def peers_interpreter() -> Path:
     interpreter = PEERS / "bin" / "python"
     if not stamp.exists() or stamp.read_text("utf-8") != wanted:
         say(f"Installing the other tools into {PEERS.name}, once")
-        newer = next(filter(None, map(shutil.which, ("python3.13", "python3.12"))), None)
-        if sys.version_info >= (3, 12) or newer is None:
-            venv.create(PEERS, clear=True, with_pip=True)
-        else:  # idiscore needs 3.12
-            subprocess.run([newer, "-m", "venv", "--clear", str(PEERS)], check=True)
+        # idiscore needs 3.12; where there is none, the others are measured without it.
+        python = next((name for name in ("python3.13", "python3.12") if runs(name)), sys.executable)
+        subprocess.run([python, "-m", "venv", "--clear", str(PEERS)], check=True)
         pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "-r", str(REQUIREMENTS)], check=True)
         stamp.write_text(wanted, "utf-8")
     return interpreter
+
+
+def runs(python: str) -> bool:
+    """Tell whether there is such an interpreter; a version manager's stand-in for one that is switched off isn't."""
+    path = shutil.which(python)
+    return path is not None and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0
 
 
 def comparison(peers: Path, scratch: Path) -> str:
