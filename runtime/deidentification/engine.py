@@ -19,7 +19,7 @@ from runtime.deidentification.rewriting import Rewriter, encode_element, encode_
 from runtime.deidentification.risks import assess_risks
 from runtime.deidentification.rules import Ruleset
 from runtime.dicom.bulk_data import BulkData, locate_bulk_data
-from runtime.dicom.elements import EXPLICIT_LITTLE, Encoding, attribute_text
+from runtime.dicom.elements import ENCODINGS, EXPLICIT_LITTLE, Encoding, attribute_text
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
@@ -84,6 +84,8 @@ class Deidentifier:
         self._pseudonyms = pseudonyms
         self._ruleset = Ruleset(profile)
         self._profile_hash = profile.content_hash(self._ruleset.digest)
+        self._key_id = pseudonyms.key_id
+        self._declared = {encoding: self._declarations(encoding) for encoding in ENCODINGS}
         self._uid_pattern = _UID if self._ruleset.keeps_uids else _ANYTHING
 
     def deidentify(self, header: Header, *, release_risks: bool = False) -> Deidentified:
@@ -116,7 +118,7 @@ class Deidentifier:
         report = DeidentificationReport(
             profile=self._profile.name,
             profile_hash=self._profile_hash,
-            key_id=self._pseudonyms.key_id,
+            key_id=self._key_id,
             options=tuple(sorted(self._profile.options)),
             action_counts=Counter([action for _, action in attributes.touched]),
             attributes={attribute_text(tag): action for tag, action in attributes.touched},
@@ -135,7 +137,7 @@ class Deidentifier:
                 header.data_set.elements[0].start,
                 header.data_set.stop,
                 attributes.top_scope(),
-                self._declarations(header.encoding),
+                self._declared[header.encoding],
             )
             residue = attributes.residue_search().find(attributes.copied, attributes.cleaned)
             if not residue:
@@ -166,7 +168,7 @@ class Deidentifier:
 
     def _declarations(self, encoding: Encoding) -> list[tuple[int, bytes]]:
         """Return the elements by which the result says what was done to it (DICOM PS3.15 E.1.1, PS3.3 C.7.1.1)."""
-        method = "\\".join((f"profile {self._profile.name}", self._profile_hash, f"key {self._pseudonyms.key_id}"))
+        method = "\\".join((f"profile {self._profile.name}", self._profile_hash, f"key {self._key_id}"))
         codes = [_code_item(code, encoding) for code in self._profile.method_codes]
         temporal = self._profile.longitudinal_temporal_information_modified.encode("ascii")
         return [

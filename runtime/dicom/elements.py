@@ -51,6 +51,8 @@ class Encoding(NamedTuple):
 
 IMPLICIT_LITTLE = Encoding(implicit=True, little=True)
 EXPLICIT_LITTLE = Encoding(implicit=False, little=True)
+ENCODINGS = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, Encoding(implicit=False, little=False))
+"""of all transfer syntaxes"""
 _ENCODINGS_IN_UNKNOWN = (
     IMPLICIT_LITTLE,
     EXPLICIT_LITTLE,
