@@ -27,18 +27,7 @@ def is_safe_private(creator: str, group: int, element_low_byte: int) -> bool:
     element_low_byte : int
         Its element within the block, 0x00 to 0xFF.
     """
-    return (creator, group, element_low_byte) in _table()
-
-
-def safe_private_vr(creator: str, group: int, element_low_byte: int) -> str | None:
-    """Return the VR that the table gives a safe private attribute, for encodings that don't say it.
-
-    Returns
-    -------
-    str or None
-        ``OB or OW`` where the table leaves it open; ``None`` for an attribute that isn't listed or has no VR there.
-    """
-    return _table().get((creator, group, element_low_byte)) or None
+    return (creator, group, element_low_byte) in safe_private_table()
 
 
 def safe_private_attributes(header: Header, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
@@ -47,7 +36,7 @@ def safe_private_attributes(header: Header, elements: list[Element], codecs: tup
     The VR is the file's, the table's where the file has none. One that contradicts the table's is not what the table
     holds safe.
     """
-    table = _table()
+    table = safe_private_table()
     safe: dict[int, str] = {}
     creators: dict[int, str] = {}
     for element in elements:
@@ -71,6 +60,7 @@ def safe_private_attributes(header: Header, elements: list[Element], codecs: tup
 
 
 @cache
-def _table() -> dict[tuple[str, int, int], str]:
+def safe_private_table() -> dict[tuple[str, int, int], str]:
+    """Return the VR of each attribute by creator, group and low byte of its element; empty where the table has none."""
     rows = (line.split("\t") for line in _DATA_FILE.read_text(encoding="ascii").splitlines()[1:])
     return {(creator, int(group, 16), int(element, 16)): vr for creator, group, element, vr in rows}

@@ -65,7 +65,6 @@ class Ruleset:
         self.actions = {tag: decision.action for tag, decision in self.decisions.items()}
         self.keeps_safe_private = Option.RETAIN_SAFE_PRIVATE in profile.options
         self.cleans_text = Option.CLEAN_DESCRIPTORS in profile.options
-        self.keeps_institutions = Option.RETAIN_INSTITUTION_IDENTITY in profile.options
         self.keeps_full_dates = Option.RETAIN_LONGITUDINAL_FULL_DATES in profile.options
         self.keeps_uids = Option.RETAIN_UIDS in profile.options
 

@@ -116,10 +116,6 @@ class Study(Frozen):
         )
         return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
-    def came_after(self, moment: str) -> bool:
-        """Tell whether an object of the study arrived after a time."""
-        return any(row.received_at > moment for row in self.rows)
-
     def announcements(
         self, bucket: str, revision: int, cause: RevisionCause
     ) -> Iterator[tuple[StudyDelivered, list[ManifestEntry]]]:

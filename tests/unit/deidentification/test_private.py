@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydicom._private_dict import private_dictionaries
 
-from runtime.deidentification.private import _table, is_safe_private, safe_private_vr
+from runtime.deidentification.private import is_safe_private, safe_private_table
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from runtime.deidentification.private import _table, is_safe_private, safe_priva
 )
 def test_should_know_safe_private_attributes(creator: str, group: int, element: int, vr: str) -> None:
     assert is_safe_private(creator, group, element)
-    assert safe_private_vr(creator, group, element) == vr
+    assert (safe_private_table()[creator, group, element] or None) == vr
 
 
 @pytest.mark.parametrize(
@@ -34,31 +34,30 @@ def test_should_know_safe_private_attributes(creator: str, group: int, element: 
 )
 def test_should_hold_nothing_else_safe(creator: str, group: int, element: int) -> None:
     assert not is_safe_private(creator, group, element)
-    assert safe_private_vr(creator, group, element) is None
 
 
 def test_should_hold_every_row_of_the_edition() -> None:
-    assert len(_table()) == 479
-    assert len({creator for creator, _, _ in _table()}) == 20
-    assert all(group % 2 and 0 <= element <= 0xFF for _, group, element in _table())
+    assert len(safe_private_table()) == 479
+    assert len({creator for creator, _, _ in safe_private_table()}) == 20
+    assert all(group % 2 and 0 <= element <= 0xFF for _, group, element in safe_private_table())
 
 
 def test_should_hold_no_attribute_for_persons_dates_or_addresses_safe() -> None:
-    assert {"PN", "DA", "DT", "AE"}.isdisjoint(_table().values())
+    assert {"PN", "DA", "DT", "AE"}.isdisjoint(safe_private_table().values())
 
 
 def test_should_agree_with_what_the_manufacturers_say() -> None:
     dictionaries = {
         creator: {entry.lower(): row[0] for entry, row in private_dictionaries[creator].items()}
-        for creator in {creator for creator, _, _ in _table()} & private_dictionaries.keys()
+        for creator in {creator for creator, _, _ in safe_private_table()} & private_dictionaries.keys()
     }
     known = {
         key: vr
-        for key in _table()
+        for key in safe_private_table()
         if (vr := dictionaries.get(key[0], {}).get(f"{key[1]:04x}xx{key[2]:02x}")) is not None
     }
     assert len(known) == 205
-    assert {key for key, vr in known.items() if vr != _table()[key]} == {
+    assert {key for key, vr in known.items() if vr != safe_private_table()[key]} == {
         ("HOLOGIC, Inc.", 0x7E01, 0x02),
         ("Philips Imaging DD 001", 0x2001, 0x55),
     }
