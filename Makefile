@@ -54,6 +54,7 @@ $(READY): $(LOCKS)
 	@echo "Installing what the project needs into .venv: a minute or two, once"
 	@$(PYTHON) -m venv --clear .venv || \
 	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes \
 	  --only-binary :all: $(addprefix -r ,$(LOCKS))
+	@$(BIN)/python -m pip check
 	@touch $@
