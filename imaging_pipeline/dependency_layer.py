@@ -80,7 +80,7 @@ class DependencyLayer:
             "--target",
             str(target),
         ]
-        command += ["--only-binary=:all:", "--require-hashes", "--requirement", str(LOCK_FILE)]
+        command += ["--only-binary=:all:", "--no-deps", "--require-hashes", "--requirement", str(LOCK_FILE)]
         if not self._native:
             command += ["--implementation", "cp", "--python-version", self._settings.python_version]
             command += [f"--platform={name}" for name in self._platforms()]

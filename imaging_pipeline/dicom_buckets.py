@@ -90,7 +90,7 @@ class DicomBuckets(Construct):
 
     def _zone_key(self, zone: str) -> kms.Key | None:
         """One key a zone: whoever may read research data can't read PHI by the key alone."""
-        if not self._config.customer_managed_keys:
+        if self._config.encryption == "aes256":
             return None
         return kms.Key(
             self,

@@ -100,7 +100,9 @@ class StageConfig(Settings):
     profile: str = Field(default="research", pattern=r"^[a-z0-9-]+$", description="de-identification profile")
 
     retain_data: bool = Field(default=True, description="buckets, the pseudonym key and logs outlive the stack")
-    customer_managed_keys: bool = Field(default=False, description="SSE-KMS with one key a zone, instead of AES-256")
+    encryption: Literal["aes256", "kms"] = Field(
+        default="aes256", description="at rest: by keys of the services, or by one customer-managed key a zone"
+    )
     infrequent_access_after_days: int = Field(default=90, ge=30)
     glacier_after_days: int = Field(default=180, ge=60, description="processed objects")
     access_log_retention_days: int = Field(default=90, ge=1)
@@ -183,6 +185,7 @@ STAGES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "prod": lambda: {
         "explicit_environment": True,
         "termination_protection": True,
+        "encryption": "kms",
         "log_retention": RetentionDays.ONE_YEAR,
         "access_log_retention_days": 365,
     },

@@ -28,9 +28,10 @@ def test_should_block_all_public_access_to_every_bucket(every_stage: StageTempla
 
 
 def test_should_encrypt_every_bucket(every_stage: StageTemplate) -> None:
-    for bucket in every_stage.resources("AWS::S3::Bucket").values():
+    for name, bucket in every_stage.resources("AWS::S3::Bucket").items():
         (rule,) = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-        assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+        own_key = every_stage.config.encryption == "kms" and "BucketsLogs" not in name
+        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == ("aws:kms" if own_key else "AES256")
 
 
 def test_should_refuse_every_bucket_access_without_tls(every_stage: StageTemplate) -> None:
@@ -111,7 +112,7 @@ def test_should_retain_data_by_default() -> None:
 
 
 def test_should_use_one_rotating_key_a_zone_when_the_stage_chooses_its_own_keys() -> None:
-    stage = StageTemplate("dev", customer_managed_keys=True)
+    stage = StageTemplate("dev", encryption="kms")
     keys = {}
     for zone in ("BucketsRaw", "BucketsProcessed", "BucketsOperations"):
         (rule,) = stage.one("AWS::S3::Bucket", zone)["BucketEncryption"]["ServerSideEncryptionConfiguration"]

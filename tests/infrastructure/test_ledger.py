@@ -31,7 +31,7 @@ def test_should_encrypt_the_ledger_and_recover_it_to_any_second(every_stage: Sta
 
 
 def test_should_encrypt_the_ledger_with_the_phi_zones_key_where_the_stage_has_one() -> None:
-    stage = StageTemplate("dev", customer_managed_keys=True)
+    stage = StageTemplate("dev", encryption="kms")
     (rule,) = stage.one("AWS::S3::Bucket", "BucketsRaw")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     specification = stage.one("AWS::DynamoDB::Table")["SSESpecification"]
     assert specification["KMSMasterKeyId"] == rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]
