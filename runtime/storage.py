@@ -138,14 +138,23 @@ def keys(client: S3Client, bucket: str) -> Iterator[str]:
 
 
 def _range_of(answer: GetObjectOutputTypeDef, start: int, stop: int) -> bytes:
-    """Read the bytes ``[start, stop)`` that were asked for; a server may answer with all of them (RFC 9110 14.2)."""
+    """Read the bytes ``[start, stop)`` that were asked for; a server may answer with all of them (RFC 9110 14.2).
+
+    Raises
+    ------
+    IncompleteReadError
+        There were fewer. Of a body that is not read to its end, botocore notices no early one.
+    """
     body = answer["Body"]
-    if "ContentRange" in answer:
-        return body.read()
     with closing(body):
-        while start > 0 and (skipped := body.read(min(start, SKIPPED_AT_ONCE))):
-            start, stop = start - len(skipped), stop - len(skipped)
-        return body.read(stop - start)
+        if "ContentRange" not in answer:
+            left = start
+            while left > 0 and (skipped := body.read(min(left, SKIPPED_AT_ONCE))):
+                left -= len(skipped)
+        content = body.read(stop - start)
+    if len(content) != stop - start:
+        raise IncompleteReadError(actual_bytes=len(content), expected_bytes=stop - start)
+    return content
 
 
 class S3Object:

@@ -3,7 +3,7 @@
 import argparse
 
 from runtime.commands import console
-from runtime.operations.dead_letters import DeadLetters, Edge
+from runtime.operations.dead_letters import HIDDEN_SECONDS, DeadLetters, Edge
 from runtime.operations.stage import Stage
 
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
-    """Count or deliver; 1 if a message could not be delivered."""
+    """Count or deliver; 1 if a message is still to be delivered."""
     dead_letters = DeadLetters(Stage(arguments.stage))
     if arguments.action == "list":
         waiting = [dead_letters.count(edge) for edge in Edge]
@@ -32,5 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(replayed)
     else:
-        console.print_table(("EDGE", "SENT", "KEPT"), ((r.edge, r.sent, r.kept) for r in replayed))
-    return 1 if any(each.kept for each in replayed) else 0
+        rows = ((each.edge, each.sent, each.kept, each.hidden) for each in replayed)
+        console.print_table(("EDGE", "SENT", "KEPT", "HIDDEN"), rows)
+    if any(each.hidden for each in replayed):
+        console.complain(arguments, f"messages are hidden for the moment: run this again in {HIDDEN_SECONDS} seconds.")
+    return 1 if any(each.kept or each.hidden for each in replayed) else 0

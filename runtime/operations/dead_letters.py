@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-HIDDEN_SECONDS: Final = 120
+HIDDEN_SECONDS: Final = 60
 """How long a message that is being replayed is hidden; of an interrupted replay it then comes back."""
 _BATCH: Final = 10
 
@@ -55,6 +55,8 @@ class ReplayedMessages(Frozen):
     sent: int
     kept: int
     """messages that could not be understood or delivered; they stay in the queue"""
+    hidden: int
+    """messages that somebody else replays, or whose receipt was lost on the way; the latter come back soon"""
 
 
 class NotDeliverableError(Exception):
@@ -106,7 +108,9 @@ class DeadLetters:
                     continue
                 self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
                 sent += 1
-        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept))
+        # Also the kept ones are hidden now.
+        hidden = max(self.count(edge).hidden - len(kept), 0)
+        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept), hidden=hidden)
 
     def _receive(self, queue: str) -> list[MessageTypeDef]:
         answer = self._sqs.receive_message(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -46,7 +47,7 @@ class Accounts:
     failed_attempts: int
     """of tasks of these executions, which Step Functions repeated or gave up"""
     results: Mapping[str, Sequence[str]]
-    """by key in the processed bucket, the ETags of its versions"""
+    """by key in the processed bucket, SHA-256 of each of its versions"""
     seconds: float
 
     @property
@@ -207,7 +208,8 @@ class Deployed:
         for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.processed):
             for version in page.get("Versions", []):
                 if version["Key"] in keys:
-                    versions.setdefault(version["Key"], []).append(version["ETag"])
+                    content = self.result(version["Key"], VersionId=version["VersionId"])
+                    versions.setdefault(version["Key"], []).append(hashlib.sha256(content).hexdigest())
         return Accounts(rows, len(arns), sum(map(self._failed_attempts, arns)), versions, seconds)
 
     def rows(self, prefix: str) -> list[Row]:
@@ -230,9 +232,9 @@ class Deployed:
         )
         return [execution["executionArn"] for page in pages for execution in page["executions"]]
 
-    def result(self, key: str) -> bytes:
-        """Read a result."""
-        return self.s3.get_object(Bucket=self.processed, Key=key)["Body"].read()
+    def result(self, key: str, **version: str) -> bytes:
+        """Read a result, or the version of it that `VersionId` names."""
+        return self.s3.get_object(Bucket=self.processed, Key=key, **version)["Body"].read()
 
     def results(self) -> dict[str, bytes]:
         """Read every result; manifests of studies are none."""

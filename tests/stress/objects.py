@@ -65,7 +65,7 @@ class Burst:
         figures.objects = count
         figures.retries, figures.seconds = accounts.failed_attempts, accounts.seconds
         figures.lost = sum((Counter(self.expected) - accounts.statuses).values())
-        changed = [key for key, etags in accounts.results.items() if len(set(etags)) > 1]
+        changed = [key for key, digests in accounts.results.items() if len(set(digests)) > 1]
         figures.duplicated = max(accounts.executions - figures.redriven - count, 0) + len(changed)
 
         assert accounts.statuses == self.expected

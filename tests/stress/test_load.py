@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
@@ -67,9 +68,10 @@ def test_should_bring_dead_letters_back_through_faults(deployed: Deployed, fault
     deployed.send_events(list(objects), Output.INTAKE_DEAD_LETTERS_URL)
     faults.inject(mixture(0.3))
 
-    for _ in range(20):
-        if deployed.run("dead-letters", "replay", "intake", endpoint=faults.endpoint).returncode == 0:
-            break
+    deadline = time.monotonic() + 300
+    while deployed.run("dead-letters", "replay", "intake", endpoint=faults.endpoint).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(5)
     accounts = deployed.settle("dead/", len(objects))
 
     figures.faults, figures.seconds = faults.injected().total(), accounts.seconds

@@ -42,6 +42,8 @@ os.environ.update(
     POWERTOOLS_LOG_LEVEL="INFO",
     AWS_DEFAULT_REGION="us-east-1",
 )
+# It makes a socket for traces, which the tests themselves may not.
+importlib.import_module("runtime.observability")
 
 
 def dicom_file(name: str) -> bytes:

@@ -137,6 +137,20 @@ def test_should_read_the_range_of_a_store_that_answers_with_the_whole(
     assert source.bytes_read == 951
 
 
+@pytest.mark.parametrize("arrived", [50, 5200, 5500])
+def test_should_read_again_when_the_connection_breaks_in_the_whole(buckets: Buckets, arrived: int) -> None:
+    source = buckets.source(CT)
+    lengths = iter([arrived, len(CT)])
+
+    def whole(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.pop("ContentRange")
+        parsed["Body"] = StreamingBody(BytesIO(CT[: next(lengths)]), len(CT))
+
+    buckets.s3.meta.events.register("after-call.s3.GetObject", whole)
+    assert source.read(5250, 6001) == CT[5250:6001]
+    assert source.bytes_read == 751
+
+
 def test_should_read_the_pinned_version_when_overwritten_in_between(buckets: Buckets) -> None:
     source = buckets.source(CT)
     buckets.upload(MR)

@@ -61,17 +61,29 @@ def test_should_give_events_back_to_the_intake(operator: Operator) -> None:
     for event in events:
         send(stage, Output.INTAKE_DEAD_LETTERS_URL, event)
     status, out, _ = operator.run("dead-letters", "replay", "intake", "--json")
-    assert (status, json.loads(out)) == (0, {"edge": "intake", "sent": 12, "kept": 0})
+    assert (status, json.loads(out)) == (0, {"edge": "intake", "sent": 12, "kept": 0, "hidden": 0})
     assert "DOE" not in out
     assert sorted(bodies(stage, Output.INTAKE_QUEUE_URL) + bodies(stage, Output.INTAKE_QUEUE_URL)) == sorted(events)
     assert operator.table("dead-letters", "list")[1] == ["intake", "0", "0"]
+
+
+def test_should_say_that_messages_are_hidden_that_it_could_not_get(operator: Operator) -> None:
+    """As after an answer of SQS that was lost: the messages are received, and nobody has them."""
+    stage = operator.stage
+    for _ in range(3):
+        send(stage, Output.INTAKE_DEAD_LETTERS_URL, message(stage.buckets.upload(b"content", "DOE/1.dcm")))
+    url = queue(stage, Output.INTAKE_DEAD_LETTERS_URL)
+    stage.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=2, VisibilityTimeout=60)
+    status, out, err = operator.run("dead-letters", "replay", "intake")
+    assert (status, out.splitlines()[1].split()) == (1, ["intake", "1", "0", "2"])
+    assert "run this again in 60 seconds" in err
 
 
 def test_should_invoke_the_function_of_a_lost_tick(operator: Operator, functions: list[tuple[str, str]]) -> None:
     name = "medical-imaging-pipeline-test-reconciliation"
     rule = f"arn:aws:events:us-east-1:123456789012:rule/{name}"
     send(operator.stage, Output.SCHEDULE_DEAD_LETTERS_URL, {"source": "aws.events", "resources": [rule], "detail": {}})
-    assert operator.table("dead-letters", "replay", "schedule")[1] == ["schedule", "1", "0"]
+    assert operator.table("dead-letters", "replay", "schedule")[1] == ["schedule", "1", "0", "0"]
     assert functions == [(name, "Event")]
 
 
@@ -100,7 +112,7 @@ def test_should_keep_what_it_does_not_understand(operator: Operator, edge: str, 
     send(operator.stage, output, body)
     status, out, _ = operator.run("dead-letters", "replay", edge)
     assert status == 1
-    assert [edge, "0", "1"] in [line.split() for line in out.splitlines()]
+    assert [edge, "0", "1", "0"] in [line.split() for line in out.splitlines()]
     rows = operator.table("dead-letters", "list")
     assert [edge, "0", "1"] in rows
 
