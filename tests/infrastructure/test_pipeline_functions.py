@@ -34,17 +34,8 @@ def function(stage: StageTemplate, name: str) -> dict[str, Any]:
 
 
 def rights(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
-    """Pairs of action and resource that a role's policy allows; `key_rights` has the zones' keys."""
+    """Pairs of action and resource that a role's policy allows; `test_zones` judges those on keys."""
     return {(action, resource) for action, resource in _allowed(stage, role) if not action.startswith("kms:")}
-
-
-def key_rights(stage: StageTemplate, role: str) -> set[str]:
-    """Keys that a role's policy allows to use, by logical id."""
-    return {
-        resource.removeprefix("${").removesuffix(".Arn}")
-        for action, resource in _allowed(stage, role)
-        if action.startswith("kms:")
-    }
 
 
 def _allowed(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
@@ -247,15 +238,6 @@ def test_should_let_deidentification_alone_write_processed_objects_and_read_the_
         ("s3:GetObjectVersion", f"${{{processed}.Arn}}/*"),
         ("secretsmanager:GetSecretValue", f"${{{secret}}}"),
     }
-
-
-@each_function
-def test_should_let_a_function_use_the_keys_of_its_zones_only(every_stage: StageTemplate, name: str) -> None:
-    """All work on raw objects or the ledger; only two write results."""
-    zones = {"Raw", "Processed"} if name in {"deidentification", "completeness"} else {"Raw"}
-    keys = {key for key in every_stage.resources("AWS::KMS::Key") if any(zone in key for zone in zones)}
-    assert key_rights(every_stage, f"{name.capitalize()}Role") == keys
-    assert bool(keys) is (every_stage.config.encryption == "kms")
 
 
 def test_should_give_every_function_a_role_of_its_own_without_managed_policies(every_stage: StageTemplate) -> None:
