@@ -42,6 +42,7 @@ class DicomBuckets(Construct):
         return s3.Bucket(
             self,
             "Logs",
+            versioned=True,
             # S3 delivers access logs to buckets with SSE-S3 only.
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -52,6 +53,7 @@ class DicomBuckets(Construct):
                 s3.LifecycleRule(
                     id="ExpireLogs",
                     expiration=Duration.days(self._config.access_log_retention_days),
+                    noncurrent_version_expiration=Duration.days(self._config.access_log_retention_days),
                     abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
                 )
             ],
