@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from aws_cdk import Duration
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone, Zones
 
 ABORT_UPLOADS_AFTER = Duration.days(1)
 
@@ -25,27 +25,24 @@ class DicomBuckets(Construct):
         What replays report. Holds object keys, so it belongs to the PHI zone.
     logs
         Server access logs of the others.
-    phi_key, research_key
-        Keys of the zones, where the stage has its own.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zones: Zones) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         infrequent_access = _transition(s3.StorageClass.INFREQUENT_ACCESS, config.infrequent_access_after_days)
         glacier = _transition(s3.StorageClass.GLACIER, config.glacier_after_days)
         self.logs = self._log_bucket()
-        self.phi_key = self._zone_key("Raw")
-        self.research_key = self._zone_key("Processed")
-        self.raw = self._data_bucket("Raw", key=self.phi_key, transitions=[infrequent_access])
-        self.processed = self._data_bucket("Processed", key=self.research_key, transitions=[infrequent_access, glacier])
-        self.operations = self._data_bucket("Operations", key=self.phi_key, transitions=[infrequent_access])
+        self.raw = self._data_bucket("Raw", zone=zones.phi, transitions=[infrequent_access])
+        self.processed = self._data_bucket("Processed", zone=zones.research, transitions=[infrequent_access, glacier])
+        self.operations = self._data_bucket("Operations", zone=zones.phi, transitions=[infrequent_access])
         _notify_event_bridge(self.raw)
 
     def _log_bucket(self) -> s3.Bucket:
         return s3.Bucket(
             self,
             "Logs",
+            versioned=True,
             # S3 delivers access logs to buckets with SSE-S3 only.
             encryption=s3.BucketEncryption.S3_MANAGED,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -56,20 +53,21 @@ class DicomBuckets(Construct):
                 s3.LifecycleRule(
                     id="ExpireLogs",
                     expiration=Duration.days(self._config.access_log_retention_days),
+                    noncurrent_version_expiration=Duration.days(self._config.access_log_retention_days),
                     abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
                 )
             ],
             removal_policy=self._config.removal_policy,
         )
 
-    def _data_bucket(self, name: str, *, key: kms.Key | None, transitions: list[s3.Transition]) -> s3.Bucket:
+    def _data_bucket(self, name: str, *, zone: Zone, transitions: list[s3.Transition]) -> s3.Bucket:
         return s3.Bucket(
             self,
             name,
             versioned=True,
-            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
-            encryption_key=key,
-            bucket_key_enabled=True if key else None,
+            encryption=s3.BucketEncryption.KMS if zone.key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=zone.key,
+            bucket_key_enabled=True if zone.key else None,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             enforce_ssl=True,
@@ -85,18 +83,6 @@ class DicomBuckets(Construct):
                     abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
                 )
             ],
-            removal_policy=self._config.removal_policy,
-        )
-
-    def _zone_key(self, zone: str) -> kms.Key | None:
-        """One key a zone: whoever may read research data can't read PHI by the key alone."""
-        if self._config.encryption == "aes256":
-            return None
-        return kms.Key(
-            self,
-            f"{zone}Key",
-            alias=f"{self._config.name}-{zone.lower()}",
-            enable_key_rotation=True,
             removal_policy=self._config.removal_policy,
         )
 

@@ -22,6 +22,7 @@ from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
 
 HOUR = Duration.hours(1)
@@ -52,6 +53,7 @@ class Monitoring(Construct):
         state_machine: sfn.StateMachine,
         intake: Intake,
         announcements: Announcements,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
@@ -59,6 +61,7 @@ class Monitoring(Construct):
         self._functions = functions.functions
         self._state_machine = state_machine
         self._intake = intake
+        self._zone = zone
         self.topic = self._topic(announcements.dead_letters)
         self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
@@ -85,6 +88,8 @@ class Monitoring(Construct):
             name=f"{self._config.name}-notifications",
             addresses=self._config.alert_emails,
             dead_letters=dead_letters,
+            zone=self._zone,
+            publishers=("cloudwatch", "events"),
         )
         topic.add_to_resource_policy(
             iam.PolicyStatement(

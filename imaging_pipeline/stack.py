@@ -19,6 +19,7 @@ from imaging_pipeline.processing_workflow import ProcessingWorkflow
 from imaging_pipeline.replay_workflow import ReplayWorkflow
 from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zones
 from runtime.contract import PROJECT, Function, Output
 
 
@@ -35,11 +36,12 @@ class ImagingPipelineStack(Stack):
             tags={"project": PROJECT, "stage": config.stage},
         )
         self._config = config
-        buckets = DicomBuckets(self, "Buckets", config=config)
-        ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
-        announcements = Announcements(self, "Announcements", config=config)
+        zones = Zones(self, "Zones", config=config)
+        buckets = DicomBuckets(self, "Buckets", config=config, zones=zones)
+        ledger = Ledger(self, "Ledger", config=config, zone=zones.phi)
+        announcements = Announcements(self, "Announcements", config=config, zones=zones)
         functions = PipelineFunctions(
-            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus
+            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus, zones=zones
         )
         workflow = ProcessingWorkflow(
             self,
@@ -49,6 +51,7 @@ class ImagingPipelineStack(Stack):
             raw_bucket=buckets.raw,
             ledger=ledger,
             bus=announcements.bus,
+            zone=zones.phi,
         )
         replay = ReplayWorkflow(
             self,
@@ -57,6 +60,7 @@ class ImagingPipelineStack(Stack):
             function=functions.functions[Function.REPLAY],
             raw_bucket=buckets.raw,
             operations_bucket=buckets.operations,
+            zone=zones.phi,
         )
         intake = Intake(
             self,
@@ -64,6 +68,7 @@ class ImagingPipelineStack(Stack):
             config=config,
             raw_bucket=buckets.raw,
             dispatcher=functions.functions[Function.DISPATCHER],
+            zone=zones.phi,
         )
         Schedules(
             self,
@@ -81,6 +86,7 @@ class ImagingPipelineStack(Stack):
             state_machine=workflow.state_machine,
             intake=intake,
             announcements=announcements,
+            zone=zones.phi,
         )
         self._publish(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
 UNREACHABLE = "http://127.0.0.1:9"
 
 
-def run_app(folder: Path, context: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
+def run_app(
+    folder: Path, context: dict[str, Any], program: tuple[str, ...] = ("-m", "app"), **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Synthesize without anything of AWS in the environment or in files."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -29,7 +32,7 @@ def run_app(folder: Path, context: dict[str, Any], **variables: str) -> subproce
         "AWS_EC2_METADATA_DISABLED": "true",
         **variables,
     }
-    command = [*_offline(), sys.executable, "-m", "app"] if variables else [sys.executable, "-m", "app"]
+    command = [*(_offline() if variables else []), sys.executable, *program]
     return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
@@ -113,6 +116,19 @@ def test_should_stop_with_one_clear_sentence(tmp_path: Path, context: dict[str, 
     assert result.stdout == ""
     assert _without_node_warnings(result.stderr) == sentence
     assert not list(tmp_path.glob("out/*.template.json"))
+
+
+def test_should_stop_with_a_verdict_when_the_rule_packs_find_something(tmp_path: Path) -> None:
+    forgetful = "import app; from imaging_pipeline import rule_packs; rule_packs.acknowledgements = tuple; app.main()"
+    result = run_app(tmp_path / "out", {"stage": "dev", "aws:cdk:bundling-stacks": []}, program=("-c", forgetful))
+    assert result.returncode == 1
+    verdict = _without_node_warnings(result.stderr).splitlines()
+    assert re.fullmatch(r"Stage 'dev' is refused, for \d+ findings of the rule packs:", verdict[0])
+    assert (
+        "  Functions/PseudonymKey: The secret does not have automatic rotation scheduled. [AwsSolutions-SMG4]"
+        in verdict
+    )
+    assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
 
 
 def _without_node_warnings(text: str) -> str:
