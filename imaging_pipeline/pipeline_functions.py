@@ -19,6 +19,7 @@ from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.queues import dead_letter_queue
+from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
 from runtime.contract import (
@@ -70,6 +71,7 @@ class PipelineFunctions(Construct):
         buckets: DicomBuckets,
         ledger: Ledger,
         bus: events.EventBus,
+        replica: ReplicaStack | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
@@ -84,7 +86,7 @@ class PipelineFunctions(Construct):
             exclude=["/*", "!/runtime", "/runtime/requirements.*", "__pycache__"],
             ignore_mode=IgnoreMode.GIT,
         )
-        pseudonym_key = self._pseudonym_key()
+        pseudonym_key = self._pseudonym_key(replica)
         self.log_groups: Mapping[Function, logs.LogGroup] = {name: self._log_group(name) for name in Function}
         self._state_machine_arn = _state_machine_arn(self, config)
         variables = self._variables(pseudonym_key)
@@ -98,7 +100,7 @@ class PipelineFunctions(Construct):
         for name, actions in LEDGER_ACTIONS.items():
             ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
 
-    def _variables(self, pseudonym_key: secretsmanager.Secret) -> Mapping[Function, FunctionVariables]:
+    def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
         ledger = {"LEDGER_TABLE": self._ledger.table.table_name}
         starting = ledger | {
@@ -120,7 +122,11 @@ class PipelineFunctions(Construct):
                 ReconciliationVariables,
                 starting
                 | processed
-                | {"RAW_BUCKET": buckets.raw.bucket_name, "STUCK_AFTER_SECONDS": config.stuck_after_seconds},
+                | {
+                    "RAW_BUCKET": buckets.raw.bucket_name,
+                    "STUCK_AFTER_SECONDS": config.stuck_after_seconds,
+                    "PROCESSED_RETENTION_DAYS": config.processed_retention_days,
+                },
             ),
             Function.COMPLETENESS: (
                 CompletenessVariables,
@@ -193,8 +199,10 @@ class PipelineFunctions(Construct):
             removal_policy=self._config.removal_policy,
         )
 
-    def _pseudonym_key(self) -> secretsmanager.Secret:
+    def _pseudonym_key(self, replica: ReplicaStack | None) -> secretsmanager.ISecret:
         """256 random bits as 64 hexadecimal digits. Losing them would tear later studies from earlier ones."""
+        if self._config.pseudonym_key_arn:
+            return secretsmanager.Secret.from_secret_complete_arn(self, "PseudonymKey", self._config.pseudonym_key_arn)
         return secretsmanager.Secret(
             self,
             "PseudonymKey",
@@ -206,6 +214,9 @@ class PipelineFunctions(Construct):
                 exclude_characters="".join(sorted(set(ascii_letters + punctuation) - set("abcdef"))),
                 require_each_included_type=False,
             ),
+            replica_regions=[secretsmanager.ReplicaRegion(region=replica.region, encryption_key=replica.phi_key)]
+            if replica
+            else None,
             removal_policy=self._config.removal_policy,
         )
 
@@ -235,7 +246,7 @@ class PipelineFunctions(Construct):
             processed.encryption_key.grant_encrypt(completeness)
         self._bus.grant_put_events_to(completeness)
 
-    def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
+    def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.ISecret) -> None:
         """De-identification alone holds the key, writes to the research zone, and checks the versions it wrote."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(
@@ -271,5 +282,5 @@ def _architecture(settings: FunctionSettings) -> lambda_.Architecture:
 
 def _texts(variables: FunctionVariables) -> dict[str, str]:
     """Variables as the texts that the model reads them from."""
-    values = variables.model_dump(mode="json", round_trip=True).items()
+    values = variables.model_dump(mode="json", round_trip=True, exclude_none=True).items()
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values}

@@ -17,29 +17,47 @@ from imaging_pipeline.monitoring import Monitoring
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.processing_workflow import ProcessingWorkflow
 from imaging_pipeline.replay_workflow import ReplayWorkflow
+from imaging_pipeline.replica_stack import ReplicaStack
+from imaging_pipeline.replication import Replication
 from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.trail import Trail
 from runtime.contract import PROJECT, Function, Output
 
 
 class ImagingPipelineStack(Stack):
-    """One stage of the pipeline."""
+    """One stage of the pipeline.
+
+    Attributes
+    ----------
+    replica
+        The stack beside it in the stage's replica region, which is deployed first; None where there is none.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, env: Environment) -> None:
         super().__init__(
             scope,
             construct_id,
             env=env,
+            # Read from the other stack's outputs when this one is deployed (Fn::GetStackOutput), by no custom resource.
+            cross_region_references=config.replica_region is not None,
             description=f"Medical Imaging Pipeline, stage {config.stage}",
             termination_protection=config.termination_protection,
             tags={"project": PROJECT, "stage": config.stage},
         )
         self._config = config
+        self.replica = ReplicaStack(scope, f"{construct_id}-replica", config=config) if config.replica_region else None
         buckets = DicomBuckets(self, "Buckets", config=config)
         ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
         announcements = Announcements(self, "Announcements", config=config)
         functions = PipelineFunctions(
-            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus
+            self,
+            "Functions",
+            config=config,
+            buckets=buckets,
+            ledger=ledger,
+            bus=announcements.bus,
+            replica=self.replica,
         )
         workflow = ProcessingWorkflow(
             self,
@@ -82,6 +100,19 @@ class ImagingPipelineStack(Stack):
             intake=intake,
             announcements=announcements,
         )
+        if self.replica:
+            zones = {"Raw": (buckets.raw, self.replica.raw), "Processed": (buckets.processed, self.replica.processed)}
+            for zone, (source, replica) in zones.items():
+                Replication(
+                    self,
+                    f"{zone}Replication",
+                    config=config,
+                    source=source,
+                    replica=replica,
+                    topic=monitoring.topic,
+                )
+        if config.trail_retention_days:
+            Trail(self, "Trail", config=config, retention_days=config.trail_retention_days, buckets=buckets)
         self._publish(
             {
                 Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
