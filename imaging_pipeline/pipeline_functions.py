@@ -125,7 +125,7 @@ class PipelineFunctions(Construct):
                 | {
                     "RAW_BUCKET": buckets.raw.bucket_name,
                     "STUCK_AFTER_SECONDS": config.stuck_after_seconds,
-                    "PROCESSED_RETENTION_DAYS": config.processed_retention_days,
+                    "PROCESSED_RETENTION_DAYS": config.processed_retention_days or 0,
                 },
             ),
             Function.COMPLETENESS: (
@@ -282,5 +282,5 @@ def _architecture(settings: FunctionSettings) -> lambda_.Architecture:
 
 def _texts(variables: FunctionVariables) -> dict[str, str]:
     """Variables as the texts that the model reads them from."""
-    values = variables.model_dump(mode="json", round_trip=True, exclude_none=True).items()
+    values = variables.model_dump(mode="json", round_trip=True).items()
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values}
