@@ -12,11 +12,14 @@ from constructs import Construct
 
 from imaging_pipeline.announcements import notification_topic
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 
 PERIOD = Duration.minutes(5)
 
 
-def alarm_topic(scope: Construct, *, config: StageConfig, dead_letters: sqs.Queue) -> sns.Topic:
+def alarm_topic(
+    scope: Construct, *, config: StageConfig, dead_letters: sqs.Queue, zone: Zone, publishers: tuple[str, ...]
+) -> sns.Topic:
     """Return the topic of a stack that tells the stage's addresses of alarms in its region."""
     topic = notification_topic(
         scope,
@@ -24,6 +27,8 @@ def alarm_topic(scope: Construct, *, config: StageConfig, dead_letters: sqs.Queu
         name=f"{Stack.of(scope).stack_name}-notifications",
         addresses=config.alert_emails,
         dead_letters=dead_letters,
+        zone=zone,
+        publishers=publishers,
     )
     topic.add_to_resource_policy(
         iam.PolicyStatement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -11,6 +12,7 @@ from constructs import Construct
 
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone, Zones
 from runtime.contract import PROJECT, EventType
 
 
@@ -27,18 +29,20 @@ class Announcements(Construct):
         Notifications that could not be delivered, of this topic and of the operators' one.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zones: Zones) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = dead_letter_queue(self, "notification", config=config)
-        self.bus = events.EventBus(
-            self, "Bus", event_bus_name=config.name, description=f"What the pipeline delivered, stage {config.stage}"
+        self.dead_letters = dead_letter_queue(
+            self, "notification", config=config, zone=zones.phi, senders=("events", "sns")
         )
+        self.bus = self._bus(config, zones.research)
         self.topic = notification_topic(
             self,
             "Deliveries",
             name=f"{config.name}-deliveries",
             addresses=config.delivery_emails,
             dead_letters=self.dead_letters,
+            zone=zones.research,
+            publishers=("events",),
         )
         events.Rule(
             self,
@@ -56,12 +60,51 @@ class Announcements(Construct):
             ],
         )
 
+    def _bus(self, config: StageConfig, zone: Zone) -> events.EventBus:
+        """Return the bus; encrypted by the zone's key, it has dead letters: events that it could not en- or decrypt."""
+        bus = events.EventBus(
+            self,
+            "Bus",
+            event_bus_name=config.name,
+            description=f"What the pipeline delivered, stage {config.stage}",
+            kms_key=zone.key,
+            dead_letter_queue=self.dead_letters if zone.key else None,
+        )
+        if zone.key:
+            zone.admit_bus(config.name)
+            self.dead_letters.add_to_resource_policy(
+                iam.PolicyStatement(
+                    principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                    actions=["sqs:SendMessage"],
+                    resources=[self.dead_letters.queue_arn],
+                    conditions={"ArnEquals": {"aws:SourceArn": bus.event_bus_arn}},
+                )
+            )
+        return bus
+
 
 def notification_topic(
-    scope: Construct, construct_id: str, *, name: str, addresses: tuple[str, ...], dead_letters: sqs.Queue
+    scope: Construct,
+    construct_id: str,
+    *,
+    name: str,
+    addresses: tuple[str, ...],
+    dead_letters: sqs.Queue,
+    zone: Zone,
+    publishers: tuple[str, ...],
 ) -> sns.Topic:
-    """Return a topic that demands TLS, and that keeps what a subscribed address could not get."""
-    topic = sns.Topic(scope, construct_id, topic_name=name, enforce_ssl=True)
+    """Return a topic that demands TLS, and that keeps what a subscribed address could not get.
+
+    Parameters
+    ----------
+    zone
+        Whose key encrypts what waits to be sent.
+    publishers
+        AWS's services that publish to it by themselves, such as `events`, and therefore need the key.
+    """
+    topic = sns.Topic(scope, construct_id, topic_name=name, enforce_ssl=True, master_key=zone.key)
+    for service in publishers:
+        zone.admit_publisher(service, topic=name)
     for address in addresses:
         topic.add_subscription(subscriptions.EmailSubscription(address, dead_letter_queue=dead_letters))
     return topic

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration, Stack
-from aws_cdk import aws_kms as kms
+from aws_cdk import Duration
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone, Zones
 
 ABORT_UPLOADS_AFTER = Duration.days(1)
 
@@ -25,32 +25,28 @@ class DicomBuckets(Construct):
         What replays report. Holds object keys, so it belongs to the PHI zone.
     logs
         Server access logs of the others.
-    phi_key, research_key
-        Keys of the zones, where the stage has its own.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zones: Zones) -> None:
         super().__init__(scope, construct_id)
         self.logs = log_bucket(self, "Logs", config=config, expire_after_days=config.access_log_retention_days)
-        self.phi_key = zone_key(self, "Raw", config=config)
-        self.research_key = zone_key(self, "Processed", config=config)
-        self.raw = raw_bucket(self, config=config, key=self.phi_key, logs=self.logs)
-        self.processed = processed_bucket(self, config=config, key=self.research_key, logs=self.logs)
+        self.raw = raw_bucket(self, config=config, zone=zones.phi, logs=self.logs)
+        self.processed = processed_bucket(self, config=config, zone=zones.research, logs=self.logs)
         self.operations = _data_bucket(
             self,
             "Operations",
             config=config,
-            key=self.phi_key,
+            zone=zones.phi,
             logs=self.logs,
             lifecycle=_lifecycle(config, config.operations_retention_days),
         )
         _notify_event_bridge(self.raw)
 
 
-def raw_bucket(scope: Construct, *, config: StageConfig, key: kms.Key | None, logs: s3.Bucket) -> s3.Bucket:
+def raw_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:
     """Return a bucket for raw objects, which nobody can delete for as long as the stage locks them."""
     lifecycle = _lifecycle(config, config.raw_retention_days)
-    bucket = _data_bucket(scope, "Raw", config=config, key=key, logs=logs, lifecycle=lifecycle)
+    bucket = _data_bucket(scope, "Raw", config=config, zone=zone, logs=logs, lifecycle=lifecycle)
     if config.object_lock_mode:
         l1_bucket(bucket).object_lock_enabled = True
         l1_bucket(bucket).object_lock_configuration = s3.CfnBucket.ObjectLockConfigurationProperty(
@@ -64,10 +60,10 @@ def raw_bucket(scope: Construct, *, config: StageConfig, key: kms.Key | None, lo
     return bucket
 
 
-def processed_bucket(scope: Construct, *, config: StageConfig, key: kms.Key | None, logs: s3.Bucket) -> s3.Bucket:
+def processed_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:
     """Return a bucket for processed objects, which move on to Glacier."""
     lifecycle = _lifecycle(config, config.processed_retention_days, glacier_after_days=config.glacier_after_days)
-    return _data_bucket(scope, "Processed", config=config, key=key, logs=logs, lifecycle=lifecycle)
+    return _data_bucket(scope, "Processed", config=config, zone=zone, logs=logs, lifecycle=lifecycle)
 
 
 def log_bucket(
@@ -80,6 +76,7 @@ def log_bucket(
     return s3.Bucket(
         scope,
         construct_id,
+        versioned=True,
         encryption=s3.BucketEncryption.S3_MANAGED,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -91,22 +88,10 @@ def log_bucket(
             s3.LifecycleRule(
                 id="ExpireLogs",
                 expiration=Duration.days(expire_after_days),
+                noncurrent_version_expiration=Duration.days(expire_after_days),
                 abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
             )
         ],
-        removal_policy=config.removal_policy,
-    )
-
-
-def zone_key(scope: Construct, zone: str, *, config: StageConfig) -> kms.Key | None:
-    """Return a zone's key: whoever may read research data can't read PHI by the key alone."""
-    if config.encryption == "aes256":
-        return None
-    return kms.Key(
-        scope,
-        f"{zone}Key",
-        alias=f"{Stack.of(scope).stack_name}-{zone.lower()}",
-        enable_key_rotation=True,
         removal_policy=config.removal_policy,
     )
 
@@ -124,7 +109,7 @@ def _data_bucket(
     name: str,
     *,
     config: StageConfig,
-    key: kms.Key | None,
+    zone: Zone,
     logs: s3.Bucket,
     lifecycle: s3.LifecycleRule,
 ) -> s3.Bucket:
@@ -132,9 +117,9 @@ def _data_bucket(
         scope,
         name,
         versioned=True,
-        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
-        encryption_key=key,
-        bucket_key_enabled=True if key else None,
+        encryption=s3.BucketEncryption.KMS if zone.key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=zone.key,
+        bucket_key_enabled=True if zone.key else None,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
         enforce_ssl=True,

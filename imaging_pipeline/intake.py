@@ -11,8 +11,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from imaging_pipeline.queues import dead_letter_queue
+from imaging_pipeline.queues import dead_letter_queue, queue
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 from runtime.contract import Function
 
 BATCH_SIZE = 10
@@ -43,19 +44,20 @@ class Intake(Construct):
         config: StageConfig,
         raw_bucket: s3.Bucket,
         dispatcher: lambda_.Function,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = dead_letter_queue(self, "intake", config=config)
+        self.dead_letters = dead_letter_queue(self, "intake", config=config, zone=zone, senders=("events",))
         timeout = config.functions[Function.DISPATCHER].timeout_seconds
-        self.queue = sqs.Queue(
+        self.queue = queue(
             self,
             "Queue",
-            queue_name=f"{config.name}-intake",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=RETENTION,
+            name=f"{config.name}-intake",
+            zone=zone,
+            senders=("events",),
+            retention=RETENTION,
             visibility_timeout=Duration.seconds(VISIBILITY_FACTOR * timeout),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES),
+            dead_letters=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=MAX_RECEIVES),
         )
         events.Rule(
             self,
@@ -84,3 +86,4 @@ class Intake(Construct):
                 report_batch_item_failures=True,
             )
         )
+        zone.allow(dispatcher, "Decrypt", via="sqs")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import USE, Zone
 from runtime.contract import LedgerAttribute, LedgerIndex
 
 
@@ -20,17 +20,17 @@ class Ledger(Construct):
         One item for each object version, SOP instance and study, by object id.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, phi_key: kms.IKey | None) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zone: Zone) -> None:
         super().__init__(scope, construct_id)
-        self._phi_key = phi_key
+        self._zone = zone
         self.table = dynamodb.Table(
             self,
             "Table",
             table_name=f"{config.name}-ledger",
             partition_key=_text(LedgerAttribute.OBJECT_ID),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if phi_key else dynamodb.TableEncryption.AWS_MANAGED,
-            encryption_key=phi_key,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if zone.key else dynamodb.TableEncryption.AWS_MANAGED,
+            encryption_key=zone.key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
@@ -53,8 +53,7 @@ class Ledger(Construct):
             actions=[f"dynamodb:{action}" for action in actions],
             resource_arns=[table, f"{table}/index/*"] if indexes else [table],
         )
-        if self._phi_key:
-            self._phi_key.grant_encrypt_decrypt(grantee)
+        self._zone.allow(grantee, *USE, via="dynamodb")
 
 
 def _text(attribute: LedgerAttribute) -> dynamodb.Attribute:

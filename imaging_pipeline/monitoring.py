@@ -20,6 +20,7 @@ from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
 
 HOUR = Duration.hours(1)
@@ -49,6 +50,7 @@ class Monitoring(Construct):
         state_machine: sfn.StateMachine,
         intake: Intake,
         announcements: Announcements,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
@@ -56,7 +58,13 @@ class Monitoring(Construct):
         self._functions = functions.functions
         self._state_machine = state_machine
         self._intake = intake
-        self.topic = alarm_topic(self, config=config, dead_letters=announcements.dead_letters)
+        self.topic = alarm_topic(
+            self,
+            config=config,
+            dead_letters=announcements.dead_letters,
+            zone=zone,
+            publishers=("cloudwatch", "events"),
+        )
         self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
         self._alarm_on_functions()

@@ -18,10 +18,12 @@ from constructs import Construct
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
+from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
+from imaging_pipeline.zones import MESSAGES, Zones
 from runtime.contract import (
     CompletenessVariables,
     DeidentificationVariables,
@@ -71,6 +73,7 @@ class PipelineFunctions(Construct):
         buckets: DicomBuckets,
         ledger: Ledger,
         bus: events.EventBus,
+        zones: Zones,
         replica: ReplicaStack | None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -78,7 +81,10 @@ class PipelineFunctions(Construct):
         self._buckets = buckets
         self._ledger = ledger
         self._bus = bus
-        self.schedule_dead_letters = dead_letter_queue(self, "schedule", config=config)
+        self._zones = zones
+        self.schedule_dead_letters = dead_letter_queue(
+            self, "schedule", config=config, zone=zones.phi, senders=("events",)
+        )
         self._layers: dict[str, lambda_.LayerVersion] = {}
         # Only the package `runtime`, under its own name, so that imports read the same here and there.
         self._code = lambda_.Code.from_asset(
@@ -87,7 +93,16 @@ class PipelineFunctions(Construct):
             ignore_mode=IgnoreMode.GIT,
         )
         pseudonym_key = self._pseudonym_key(replica)
-        self.log_groups: Mapping[Function, logs.LogGroup] = {name: self._log_group(name) for name in Function}
+        self.log_groups: Mapping[Function, logs.LogGroup] = {
+            name: log_group(
+                self,
+                f"{name.capitalize()}Logs",
+                name=f"/aws/lambda/{config.name}-{name}",
+                config=config,
+                zone=zones.phi,
+            )
+            for name in Function
+        }
         self._state_machine_arn = _state_machine_arn(self, config)
         variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
@@ -190,15 +205,6 @@ class PipelineFunctions(Construct):
             )
         return self._layers[platform]
 
-    def _log_group(self, name: Function) -> logs.LogGroup:
-        return logs.LogGroup(
-            self,
-            f"{name.capitalize()}Logs",
-            log_group_name=f"/aws/lambda/{self._config.name}-{name}",
-            retention=self._config.log_retention,
-            removal_policy=self._config.removal_policy,
-        )
-
     def _pseudonym_key(self, replica: ReplicaStack | None) -> secretsmanager.ISecret:
         """256 random bits as 64 hexadecimal digits. Losing them would tear later studies from earlier ones."""
         if self._config.pseudonym_key_arn:
@@ -208,13 +214,14 @@ class PipelineFunctions(Construct):
             "PseudonymKey",
             secret_name=f"{self._config.name}/pseudonym-key",
             description="Key of the pseudonyms and date shifts that de-identification writes",
+            encryption_key=self._zones.phi.key,
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 password_length=PSEUDONYM_KEY_BITS // 4,
                 # By character, not by type: the emulator knows no types.
                 exclude_characters="".join(sorted(set(ascii_letters + punctuation) - set("abcdef"))),
                 require_each_included_type=False,
             ),
-            replica_regions=[secretsmanager.ReplicaRegion(region=replica.region, encryption_key=replica.phi_key)]
+            replica_regions=[secretsmanager.ReplicaRegion(region=replica.region, encryption_key=replica.zones.phi.key)]
             if replica
             else None,
             removal_policy=self._config.removal_policy,
@@ -226,14 +233,15 @@ class PipelineFunctions(Construct):
             _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], raw.arn_for_objects("*"))
             # Only to who may list does S3 say that an object is gone; to others, that access is denied.
             _allow(function, ["s3:ListBucket"], raw.bucket_arn)
-            if raw.encryption_key:
-                raw.encryption_key.grant_decrypt(function)
+            self._zones.phi.allow(function, "Decrypt", via="s3")
 
     def _grant_starting(self, raw: s3.Bucket) -> None:
         """Start executions, for which the version is looked up where an event or a listing names none."""
         for function in (self.functions[name] for name in STARTING):
             _allow(function, ["states:StartExecution"], self._state_machine_arn)
             _allow(function, ["s3:ListBucketVersions"], raw.bucket_arn)
+            # An execution's input is encrypted when it starts.
+            self._zones.phi.allow(function, *MESSAGES, via="states")
         for name in (Function.DISPATCHER, Function.RECONCILIATION):
             self.functions[name].add_to_role_policy(publishing_metrics())
 
@@ -242,8 +250,10 @@ class PipelineFunctions(Construct):
         reconciliation, completeness = (self.functions[name] for name in SCHEDULED)
         _allow(reconciliation, ["s3:ListBucket"], processed.bucket_arn)
         _allow(completeness, ["s3:PutObject"], processed.arn_for_objects("*/manifest-*.jsonl"))
-        if processed.encryption_key:
-            processed.encryption_key.grant_encrypt(completeness)
+        self._zones.research.allow(completeness, "GenerateDataKey", via="s3")
+        for function in (reconciliation, completeness):
+            # Lambda sends what failed to the dead letters as the function's role.
+            self._zones.phi.allow(function, *MESSAGES, via="sqs")
         self._bus.grant_put_events_to(completeness)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.ISecret) -> None:
@@ -256,10 +266,10 @@ class PipelineFunctions(Construct):
         )
         # Whether a result is there: without this right a missing one looks like a forbidden one.
         _allow(function, ["s3:ListBucket"], buckets.processed.bucket_arn)
-        if buckets.processed.encryption_key:
-            # Completing a multipart upload decrypts its parts.
-            buckets.processed.encryption_key.grant_encrypt_decrypt(function)
+        # Completing a multipart upload decrypts its parts.
+        self._zones.research.allow(function, "Decrypt", "GenerateDataKey", via="s3")
         _allow(function, ["secretsmanager:GetSecretValue"], pseudonym_key.secret_arn)
+        self._zones.phi.allow(function, "Decrypt", via="secretsmanager")
 
 
 def _state_machine_arn(scope: Construct, config: StageConfig) -> str:

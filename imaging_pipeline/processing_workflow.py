@@ -8,15 +8,16 @@ from typing import Any
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from imaging_pipeline.ledger import Ledger
+from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
+from imaging_pipeline.zones import Zone
 from runtime.contract import (
     STEP_FAILED,
     EventType,
@@ -84,12 +85,13 @@ class ProcessingWorkflow(Construct):
         raw_bucket: s3.Bucket,
         ledger: Ledger,
         bus: events.EventBus,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._functions = functions
         self._verdicts = VerdictStates(self, config=config, ledger=ledger, bus=bus)
-        self.log_group = self._log_group()
+        self.log_group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{config.name}", config=config, zone=zone)
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
@@ -98,6 +100,7 @@ class ProcessingWorkflow(Construct):
             state_machine_type=sfn.StateMachineType[config.workflow_type],
             timeout=Duration.seconds(config.execution_timeout_seconds),
             tracing_enabled=True,
+            encryption_configuration=zone.workflow_encryption(config.name),
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
         self._verdicts.grant(self.state_machine)
@@ -251,15 +254,6 @@ class ProcessingWorkflow(Construct):
         )
         handler.next(record)
         return handler
-
-    def _log_group(self) -> logs.LogGroup:
-        return logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/aws/vendedlogs/states/{self._config.name}",
-            retention=self._config.log_retention,
-            removal_policy=self._config.removal_policy,
-        )
 
 
 def retry_patiently(invocation: tasks.LambdaInvoke, config: StageConfig) -> None:

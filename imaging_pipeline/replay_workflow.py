@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.processing_workflow import TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 from runtime.contract import Function, ReplayState
 
 RESULTS_PREFIX = "replays/"
@@ -38,16 +39,12 @@ class ReplayWorkflow(Construct):
         function: lambda_.Function,
         raw_bucket: s3.Bucket,
         operations_bucket: s3.Bucket,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
-        self.log_group = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/aws/vendedlogs/states/{config.name}-replay",
-            retention=config.log_retention,
-            removal_policy=config.removal_policy,
-        )
+        name = f"{config.name}-replay"
+        self.log_group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{name}", config=config, zone=zone)
         each = sfn.DistributedMap(
             self,
             ReplayState.REPLAY_OBJECTS,
@@ -68,15 +65,15 @@ class ReplayWorkflow(Construct):
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
-            state_machine_name=f"{config.name}-replay",
+            state_machine_name=name,
             definition_body=sfn.DefinitionBody.from_chainable(each.next(sfn.Succeed(self, ReplayState.REPLAYED))),
             timeout=TIMEOUT,
             tracing_enabled=True,
+            encryption_configuration=zone.workflow_encryption(name),
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
-
-        if operations_bucket.encryption_key:
-            operations_bucket.encryption_key.grant_encrypt_decrypt(self.state_machine)
+        # Results are written in parts, and completing an upload decrypts them.
+        zone.allow(self.state_machine, "Decrypt", "GenerateDataKey", via="s3")
 
     def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
         timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS

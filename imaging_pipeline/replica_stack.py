@@ -8,9 +8,10 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_topic
-from imaging_pipeline.dicom_buckets import log_bucket, processed_bucket, raw_bucket, zone_key
+from imaging_pipeline.dicom_buckets import log_bucket, processed_bucket, raw_bucket
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zones
 from runtime.contract import PROJECT
 
 
@@ -21,8 +22,8 @@ class ReplicaStack(Stack):
     ----------
     raw, processed
         The buckets that S3 replicates to. They tell nobody of their objects, so nothing is processed twice.
-    phi_key, research_key
-        Keys of the zones in this region, where the stage has its own.
+    zones
+        The zones in this region, each with a key of its own where the stage has them.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
@@ -37,10 +38,9 @@ class ReplicaStack(Stack):
         )
         self._config = config
         logs = log_bucket(self, "Logs", config=config, expire_after_days=config.access_log_retention_days)
-        self.phi_key = zone_key(self, "Raw", config=config)
-        self.research_key = zone_key(self, "Processed", config=config)
-        self.raw = raw_bucket(self, config=config, key=self.phi_key, logs=logs)
-        self.processed = processed_bucket(self, config=config, key=self.research_key, logs=logs)
+        self.zones = Zones(self, "Zones", config=config)
+        self.raw = raw_bucket(self, config=config, zone=self.zones.phi, logs=logs)
+        self.processed = processed_bucket(self, config=config, zone=self.zones.research, logs=logs)
         replicas = {"Raw": self.raw, "Processed": self.processed}
         self._alarm_on_lag(replicas)
         for zone, bucket in replicas.items():
@@ -48,8 +48,10 @@ class ReplicaStack(Stack):
 
     def _alarm_on_lag(self, replicas: dict[str, s3.Bucket]) -> None:
         """Watch from here, where S3 publishes the lag, and where somebody is left to tell when the source is gone."""
-        dead_letters = dead_letter_queue(self, "replica", config=self._config)
-        topic = alarm_topic(self, config=self._config, dead_letters=dead_letters)
+        dead_letters = dead_letter_queue(self, "replica", config=self._config, zone=self.zones.phi, senders=("sns",))
+        topic = alarm_topic(
+            self, config=self._config, dead_letters=dead_letters, zone=self.zones.phi, publishers=("cloudwatch",)
+        )
         for zone, bucket in replicas.items():
             add_alarm(
                 self,

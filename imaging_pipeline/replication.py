@@ -12,6 +12,7 @@ from constructs import Construct
 from imaging_pipeline.alarms import PERIOD, add_alarm
 from imaging_pipeline.dicom_buckets import l1_bucket
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 
 REPLICATED_WITHIN_MINUTES = 15
 """What S3's replication time control promises, and the only value it takes."""
@@ -32,7 +33,9 @@ class Replication(Construct):
         *,
         config: StageConfig,
         source: s3.Bucket,
+        source_zone: Zone,
         replica: s3.Bucket,
+        replica_zone: Zone,
         topic: sns.Topic,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -46,7 +49,8 @@ class Replication(Construct):
         )
         self._allow_reading()
         self._allow_writing()
-        self._allow_keys()
+        source_zone.allow(self._role, "Decrypt", via="s3")
+        replica_zone.allow(self._role, "Encrypt", "GenerateDataKey", via="s3")
         l1_bucket(source).replication_configuration = s3.CfnBucket.ReplicationConfigurationProperty(
             role=self._role.role_arn, rules=[self._rule()]
         )
@@ -111,25 +115,6 @@ class Replication(Construct):
             self._replica.arn_for_objects("*"),
             {"StringEquals": {"aws:ResourceAccount": Stack.of(self).account}},
         )
-
-    def _allow_keys(self) -> None:
-        """Allow both keys by way of S3, each for objects of its own bucket only."""
-        for bucket, actions in (
-            (self._source, ["kms:Decrypt"]),
-            (self._replica, ["kms:Encrypt", "kms:GenerateDataKey"]),
-        ):
-            if bucket.encryption_key:
-                self._allow(
-                    actions,
-                    bucket.encryption_key.key_arn,
-                    {
-                        "StringEquals": {"kms:ViaService": f"s3.{Stack.of(bucket).region}.amazonaws.com"},
-                        # S3 names the bucket where a bucket key is used, and the object where none is.
-                        "StringLike": {
-                            "kms:EncryptionContext:aws:s3:arn": [bucket.bucket_arn, bucket.arn_for_objects("*")]
-                        },
-                    },
-                )
 
     def _allow(self, actions: list[str], resource: str, conditions: dict[str, object] | None = None) -> None:
         self._role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource], conditions=conditions))

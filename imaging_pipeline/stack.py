@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -22,6 +23,7 @@ from imaging_pipeline.replication import Replication
 from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.trail import Trail
+from imaging_pipeline.zones import Zones
 from runtime.contract import PROJECT, Function, Output
 
 
@@ -47,9 +49,10 @@ class ImagingPipelineStack(Stack):
         )
         self._config = config
         self.replica = ReplicaStack(scope, f"{construct_id}-replica", config=config) if config.replica_region else None
-        buckets = DicomBuckets(self, "Buckets", config=config)
-        ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
-        announcements = Announcements(self, "Announcements", config=config)
+        zones = Zones(self, "Zones", config=config)
+        buckets = DicomBuckets(self, "Buckets", config=config, zones=zones)
+        ledger = Ledger(self, "Ledger", config=config, zone=zones.phi)
+        announcements = Announcements(self, "Announcements", config=config, zones=zones)
         functions = PipelineFunctions(
             self,
             "Functions",
@@ -57,6 +60,7 @@ class ImagingPipelineStack(Stack):
             buckets=buckets,
             ledger=ledger,
             bus=announcements.bus,
+            zones=zones,
             replica=self.replica,
         )
         workflow = ProcessingWorkflow(
@@ -67,6 +71,7 @@ class ImagingPipelineStack(Stack):
             raw_bucket=buckets.raw,
             ledger=ledger,
             bus=announcements.bus,
+            zone=zones.phi,
         )
         replay = ReplayWorkflow(
             self,
@@ -75,6 +80,7 @@ class ImagingPipelineStack(Stack):
             function=functions.functions[Function.REPLAY],
             raw_bucket=buckets.raw,
             operations_bucket=buckets.operations,
+            zone=zones.phi,
         )
         intake = Intake(
             self,
@@ -82,6 +88,7 @@ class ImagingPipelineStack(Stack):
             config=config,
             raw_bucket=buckets.raw,
             dispatcher=functions.functions[Function.DISPATCHER],
+            zone=zones.phi,
         )
         Schedules(
             self,
@@ -99,20 +106,19 @@ class ImagingPipelineStack(Stack):
             state_machine=workflow.state_machine,
             intake=intake,
             announcements=announcements,
+            zone=zones.phi,
         )
         if self.replica:
-            zones = {"Raw": (buckets.raw, self.replica.raw), "Processed": (buckets.processed, self.replica.processed)}
-            for zone, (source, replica) in zones.items():
-                Replication(
-                    self,
-                    f"{zone}Replication",
-                    config=config,
-                    source=source,
-                    replica=replica,
-                    topic=monitoring.topic,
-                )
+            self._replicate(self.replica, buckets=buckets, zones=zones, topic=monitoring.topic)
         if config.trail_retention_days:
-            Trail(self, "Trail", config=config, retention_days=config.trail_retention_days, buckets=buckets)
+            Trail(
+                self,
+                "Trail",
+                config=config,
+                retention_days=config.trail_retention_days,
+                buckets=buckets,
+                zone=zones.phi,
+            )
         self._publish(
             {
                 Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
@@ -139,6 +145,29 @@ class ImagingPipelineStack(Stack):
                 Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
                 Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
             }
+        )
+
+    def _replicate(self, replica: ReplicaStack, *, buckets: DicomBuckets, zones: Zones, topic: sns.Topic) -> None:
+        """Replicate each zone by itself."""
+        Replication(
+            self,
+            "RawReplication",
+            config=self._config,
+            source=buckets.raw,
+            source_zone=zones.phi,
+            replica=replica.raw,
+            replica_zone=replica.zones.phi,
+            topic=topic,
+        )
+        Replication(
+            self,
+            "ProcessedReplication",
+            config=self._config,
+            source=buckets.processed,
+            source_zone=zones.research,
+            replica=replica.processed,
+            replica_zone=replica.zones.research,
+            topic=topic,
         )
 
     def _publish(self, values: Mapping[Output, str]) -> None:

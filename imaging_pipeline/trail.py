@@ -5,11 +5,11 @@ from __future__ import annotations
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from imaging_pipeline.dicom_buckets import DicomBuckets, log_bucket
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
 
 CLOUDTRAIL = "cloudtrail.amazonaws.com"
 
@@ -33,6 +33,7 @@ class Trail(Construct):
         config: StageConfig,
         retention_days: int,
         buckets: DicomBuckets,
+        zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         name = f"{config.name}-data-events"
@@ -41,15 +42,14 @@ class Trail(Construct):
         )
         self.bucket = log_bucket(self, "DataEvents", config=config, expire_after_days=retention_days, logs=buckets.logs)
         self._let_cloudtrail_write()
-        if buckets.phi_key:
-            self._let_cloudtrail_encrypt(buckets.phi_key)
+        self._let_cloudtrail_encrypt(zone)
         trail = cloudtrail.CfnTrail(
             self,
             "Trail",
             trail_name=name,
             is_logging=True,
             s3_bucket_name=self.bucket.bucket_name,
-            kms_key_id=buckets.phi_key.key_arn if buckets.phi_key else None,
+            kms_key_id=zone.key.key_arn if zone.key else None,
             enable_log_file_validation=True,
             include_global_service_events=False,
             is_multi_region_trail=False,
@@ -78,8 +78,15 @@ class Trail(Construct):
         ):
             self.bucket.add_to_resource_policy(self._grant([action], resource, conditions))
 
-    def _let_cloudtrail_encrypt(self, key: kms.Key) -> None:
-        key.add_to_resource_policy(self._grant(["kms:GenerateDataKey*", "kms:DescribeKey"], "*", {}))
+    def _let_cloudtrail_encrypt(self, zone: Zone) -> None:
+        """Let it make data keys for this trail ("Configure AWS KMS key policies for CloudTrail")."""
+        own = {"aws:SourceArn": self._arn}
+        zone.admit(CLOUDTRAIL, "DescribeKey", when=own)
+        zone.admit(
+            CLOUDTRAIL,
+            *("GenerateDataKey", "GenerateDataKeyWithoutPlaintext"),
+            when={**own, "kms:EncryptionContext:aws:cloudtrail:arn": self._arn},
+        )
 
     def _grant(self, actions: list[str], resource: str, conditions: dict[str, str]) -> iam.PolicyStatement:
         """Return a grant to CloudTrail on behalf of this trail, and of no other account's or name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -109,27 +108,3 @@ def test_should_retain_data_keys_and_logs_except_where_the_stage_says_otherwise(
 
 def test_should_retain_data_by_default() -> None:
     assert type(StageTemplate("staging").config).model_fields["retain_data"].default is True
-
-
-def test_should_use_one_rotating_key_a_zone_when_the_stage_chooses_its_own_keys() -> None:
-    stage = StageTemplate("dev", encryption="kms")
-    keys = {}
-    for zone in ("BucketsRaw", "BucketsProcessed", "BucketsOperations"):
-        (rule,) = stage.one("AWS::S3::Bucket", zone)["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-        assert rule["BucketKeyEnabled"] is True
-        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-        keys[zone] = rule["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]["Fn::GetAtt"][0]
-    assert keys["BucketsRaw"] != keys["BucketsProcessed"]
-    assert keys["BucketsRaw"] == keys["BucketsOperations"], "both belong to the PHI zone"
-    assert all(key["Properties"]["EnableKeyRotation"] for key in stage.resources("AWS::KMS::Key").values())
-    for role, zones in {
-        "IngestionRole": {"BucketsRaw"},
-        "ValidationRole": {"BucketsRaw"},
-        "DeidentificationRole": {"BucketsRaw", "BucketsProcessed"},
-        "CompletenessRole": {"BucketsRaw", "BucketsProcessed"},
-        "WorkflowStateMachineRole": {"BucketsRaw"},
-        "ReplayStateMachineRole": {"BucketsRaw"},
-    }.items():
-        grants = [s["Resource"] for s in stage.statements(role) if '"kms:' in json.dumps(s["Action"])]
-        used = {key["Fn::GetAtt"][0] for grant in grants for key in (grant if isinstance(grant, list) else [grant])}
-        assert used == {keys[zone] for zone in zones}, role

@@ -57,7 +57,10 @@ def test_should_keep_stranded_events_for_a_week_at_least(every_stage: StageTempl
 def test_should_encrypt_every_queue_and_refuse_access_without_tls(every_stage: StageTemplate) -> None:
     queues = every_stage.resources("AWS::SQS::Queue")
     assert len(queues) == 4
-    assert all(body["Properties"]["SqsManagedSseEnabled"] is True for body in queues.values())
+    own_key = every_stage.config.encryption == "kms"
+    for body in queues.values():
+        assert ("KmsMasterKeyId" in body["Properties"]) is own_key
+        assert body["Properties"].get("SqsManagedSseEnabled", False) is not own_key
     policies = {
         policy["Properties"]["Queues"][0]["Ref"]: policy["Properties"]["PolicyDocument"]["Statement"]
         for policy in every_stage.resources("AWS::SQS::QueuePolicy").values()

@@ -9,7 +9,7 @@ from typing import Any
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from tests.infrastructure.conftest import StageTemplate
+from tests.infrastructure.conftest import StageTemplate, as_list
 from tests.infrastructure.test_snapshots import readable
 
 ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/medical-imaging-pipeline-prod-data-events"
@@ -79,12 +79,20 @@ def test_should_let_cloudtrail_write_for_this_trail_only() -> None:
 
 def test_should_encrypt_the_trail_by_the_key_of_the_phi_zone_since_it_holds_object_keys() -> None:
     stage = with_trail()
-    (key,) = [name for name in stage.resources("AWS::KMS::Key") if "BucketsRaw" in name]
+    (key,) = [name for name in stage.resources("AWS::KMS::Key") if "PHI" in name]
     assert stage.one("AWS::CloudTrail::Trail")["KMSKeyId"] == {"Fn::GetAtt": [key, "Arn"]}
-    (grant,) = grants(stage.one("AWS::KMS::Key", "BucketsRaw")["KeyPolicy"])
-    assert grant["Action"] == ["kms:DescribeKey", "kms:GenerateDataKey*"]
-    assert grant["Condition"] == {"StringEquals": {"aws:SourceArn": ARN}}
-    assert not grants(stage.one("AWS::KMS::Key", "BucketsProcessed")["KeyPolicy"])
+    conditions = {
+        action: grant["Condition"]["StringEquals"]
+        for grant in grants(stage.one("AWS::KMS::Key", "PHI")["KeyPolicy"])
+        for action in as_list(grant["Action"])
+    }
+    for_this_trail = {"aws:SourceArn": ARN, "kms:EncryptionContext:aws:cloudtrail:arn": ARN}
+    assert conditions == {
+        "kms:DescribeKey": {"aws:SourceArn": ARN},
+        "kms:GenerateDataKey": for_this_trail,
+        "kms:GenerateDataKeyWithoutPlaintext": for_this_trail,
+    }
+    assert not grants(stage.one("AWS::KMS::Key", "Research")["KeyPolicy"])
 
 
 def test_should_leave_encryption_to_s3_where_the_stage_has_no_keys() -> None:
