@@ -1,4 +1,4 @@
-"""Entry point of the CDK app: one stage in, one stack out."""
+"""Entry point of the CDK app: one stage in, its stack out, and its replica's where it has one."""
 
 from __future__ import annotations
 

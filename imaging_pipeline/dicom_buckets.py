@@ -29,73 +29,139 @@ class DicomBuckets(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zones: Zones) -> None:
         super().__init__(scope, construct_id)
-        self._config = config
-        infrequent_access = _transition(s3.StorageClass.INFREQUENT_ACCESS, config.infrequent_access_after_days)
-        glacier = _transition(s3.StorageClass.GLACIER, config.glacier_after_days)
-        self.logs = self._log_bucket()
-        self.raw = self._data_bucket("Raw", zone=zones.phi, transitions=[infrequent_access])
-        self.processed = self._data_bucket("Processed", zone=zones.research, transitions=[infrequent_access, glacier])
-        self.operations = self._data_bucket("Operations", zone=zones.phi, transitions=[infrequent_access])
+        self.logs = log_bucket(self, "Logs", config=config, expire_after_days=config.access_log_retention_days)
+        self.raw = raw_bucket(self, config=config, zone=zones.phi, logs=self.logs)
+        self.processed = processed_bucket(self, config=config, zone=zones.research, logs=self.logs)
+        self.operations = _data_bucket(
+            self,
+            "Operations",
+            config=config,
+            zone=zones.phi,
+            logs=self.logs,
+            lifecycle=_lifecycle(config, config.operations_retention_days),
+        )
         _notify_event_bridge(self.raw)
 
-    def _log_bucket(self) -> s3.Bucket:
-        return s3.Bucket(
-            self,
-            "Logs",
-            versioned=True,
-            # S3 delivers access logs to buckets with SSE-S3 only.
-            encryption=s3.BucketEncryption.S3_MANAGED,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    id="ExpireLogs",
-                    expiration=Duration.days(self._config.access_log_retention_days),
-                    noncurrent_version_expiration=Duration.days(self._config.access_log_retention_days),
-                    abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+
+def raw_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:
+    """Return a bucket for raw objects, which nobody can delete for as long as the stage locks them."""
+    lifecycle = _lifecycle(config, config.raw_retention_days)
+    bucket = _data_bucket(scope, "Raw", config=config, zone=zone, logs=logs, lifecycle=lifecycle)
+    if config.object_lock_mode:
+        l1_bucket(bucket).object_lock_enabled = True
+        l1_bucket(bucket).object_lock_configuration = s3.CfnBucket.ObjectLockConfigurationProperty(
+            object_lock_enabled="Enabled",
+            rule=s3.CfnBucket.ObjectLockRuleProperty(
+                default_retention=s3.CfnBucket.DefaultRetentionProperty(
+                    mode=config.object_lock_mode, days=config.object_lock_days
                 )
-            ],
-            removal_policy=self._config.removal_policy,
+            ),
         )
-
-    def _data_bucket(self, name: str, *, zone: Zone, transitions: list[s3.Transition]) -> s3.Bucket:
-        return s3.Bucket(
-            self,
-            name,
-            versioned=True,
-            encryption=s3.BucketEncryption.KMS if zone.key else s3.BucketEncryption.S3_MANAGED,
-            encryption_key=zone.key,
-            bucket_key_enabled=True if zone.key else None,
-            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            enforce_ssl=True,
-            minimum_tls_version=1.2,
-            server_access_logs_bucket=self.logs,
-            server_access_logs_prefix=f"{name.lower()}/",
-            # The only source of S3's 4xxErrors, which the alarm on denied requests reads.
-            metrics=[s3.BucketMetrics(id="EntireBucket")],
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    id="KeepCheaply",
-                    transitions=transitions,
-                    abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
-                )
-            ],
-            removal_policy=self._config.removal_policy,
-        )
+    return bucket
 
 
-def _transition(storage_class: s3.StorageClass, days: int) -> s3.Transition:
-    return s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+def processed_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:
+    """Return a bucket for processed objects, which move on to Glacier."""
+    lifecycle = _lifecycle(config, config.processed_retention_days, glacier_after_days=config.glacier_after_days)
+    return _data_bucket(scope, "Processed", config=config, zone=zone, logs=logs, lifecycle=lifecycle)
+
+
+def log_bucket(
+    scope: Construct, construct_id: str, *, config: StageConfig, expire_after_days: int, logs: s3.Bucket | None = None
+) -> s3.Bucket:
+    """Return a bucket that an AWS service writes logs to, and that forgets them after a while.
+
+    S3 delivers access logs to buckets with SSE-S3 only, and CloudTrail encrypts its logs by itself.
+    """
+    return s3.Bucket(
+        scope,
+        construct_id,
+        versioned=True,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        server_access_logs_bucket=logs,
+        server_access_logs_prefix=f"{construct_id.lower()}/" if logs else None,
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                id="ExpireLogs",
+                expiration=Duration.days(expire_after_days),
+                noncurrent_version_expiration=Duration.days(expire_after_days),
+                abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+            )
+        ],
+        removal_policy=config.removal_policy,
+    )
+
+
+def l1_bucket(bucket: s3.Bucket) -> s3.CfnBucket:
+    """Return the L1 bucket, for what the L2 one can't say or says by a custom resource."""
+    resource = bucket.node.default_child
+    if not isinstance(resource, s3.CfnBucket):  # pragma: no cover - the L2 bucket always has its L1
+        raise TypeError("the bucket has no CfnBucket")
+    return resource
+
+
+def _data_bucket(
+    scope: Construct,
+    name: str,
+    *,
+    config: StageConfig,
+    zone: Zone,
+    logs: s3.Bucket,
+    lifecycle: s3.LifecycleRule,
+) -> s3.Bucket:
+    return s3.Bucket(
+        scope,
+        name,
+        versioned=True,
+        encryption=s3.BucketEncryption.KMS if zone.key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=zone.key,
+        bucket_key_enabled=True if zone.key else None,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        server_access_logs_bucket=logs,
+        server_access_logs_prefix=f"{name.lower()}/",
+        # The only source of S3's 4xxErrors, which the alarm on denied requests reads.
+        metrics=[s3.BucketMetrics(id="EntireBucket")],
+        lifecycle_rules=[lifecycle],
+        removal_policy=config.removal_policy,
+    )
+
+
+def _lifecycle(
+    config: StageConfig, retention_days: int | None, *, glacier_after_days: int | None = None
+) -> s3.LifecycleRule:
+    """Return the one rule of a data bucket. What expires is a noncurrent version at first, and gone when that expires.
+
+    Nothing moves to another storage class that would expire before.
+    """
+    classes = [
+        (s3.StorageClass.INFREQUENT_ACCESS, config.infrequent_access_after_days),
+        (s3.StorageClass.GLACIER, glacier_after_days),
+    ]
+    noncurrent = config.noncurrent_retention_days
+    return s3.LifecycleRule(
+        id="KeepCheaply",
+        transitions=[
+            s3.Transition(storage_class=storage_class, transition_after=Duration.days(days))
+            for storage_class, days in classes
+            if days and (retention_days is None or days < retention_days)
+        ],
+        expiration=Duration.days(retention_days) if retention_days else None,
+        noncurrent_version_expiration=Duration.days(noncurrent) if noncurrent else None,
+        # A delete marker that hides nothing any more still tells the key. Where objects expire, S3 sweeps it by itself.
+        expired_object_delete_marker=True if noncurrent and not retention_days else None,
+        abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+    )
 
 
 def _notify_event_bridge(bucket: s3.Bucket) -> None:
     """Turn on EventBridge on the L1 bucket; the L2 switch would add a custom resource with a function and a role."""
-    resource = bucket.node.default_child
-    if not isinstance(resource, s3.CfnBucket):  # pragma: no cover - the L2 bucket always has its L1
-        raise TypeError("the bucket has no CfnBucket")
-    resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+    l1_bucket(bucket).notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
     )

@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from imaging_pipeline.announcements import Announcements, notification_topic
+from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_topic
+from imaging_pipeline.announcements import Announcements
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.pipeline_functions import PipelineFunctions
@@ -27,7 +25,6 @@ from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
 
 HOUR = Duration.hours(1)
 DAY = Duration.days(1)
-PERIOD = Duration.minutes(5)
 STORAGE_CLASSES = ("StandardStorage", "StandardIAStorage", "GlacierStorage")
 
 
@@ -61,8 +58,13 @@ class Monitoring(Construct):
         self._functions = functions.functions
         self._state_machine = state_machine
         self._intake = intake
-        self._zone = zone
-        self.topic = self._topic(announcements.dead_letters)
+        self.topic = alarm_topic(
+            self,
+            config=config,
+            dead_letters=announcements.dead_letters,
+            zone=zone,
+            publishers=("cloudwatch", "events"),
+        )
         self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
         self._alarm_on_functions()
@@ -80,27 +82,6 @@ class Monitoring(Construct):
             f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home"
             f"?region={Aws.REGION}#dashboards/dashboard/{config.name}"
         )
-
-    def _topic(self, dead_letters: sqs.Queue) -> sns.Topic:
-        topic = notification_topic(
-            self,
-            "Notifications",
-            name=f"{self._config.name}-notifications",
-            addresses=self._config.alert_emails,
-            dead_letters=dead_letters,
-            zone=self._zone,
-            publishers=("cloudwatch", "events"),
-        )
-        topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AllowAlarms",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-            )
-        )
-        return topic
 
     def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
         """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell alarms only."""
@@ -127,18 +108,7 @@ class Monitoring(Construct):
         )
 
     def _alarm(self, name: str, metric: cloudwatch.IMetric, *, above: float, meaning: str) -> None:
-        alarm = cloudwatch.Alarm(
-            self,
-            name,
-            alarm_name=f"{self._config.name}-{name}",
-            alarm_description=meaning,
-            metric=metric,
-            threshold=above,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alarm.add_alarm_action(actions.SnsAction(self.topic))
+        add_alarm(self, name, topic=self.topic, metric=metric, above=above, meaning=meaning)
 
     def _alarm_on_executions(self) -> None:
         thresholds = self._config.alarms

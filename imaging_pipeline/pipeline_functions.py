@@ -20,6 +20,7 @@ from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.queues import dead_letter_queue
+from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
 from imaging_pipeline.zones import MESSAGES, Zones
@@ -73,6 +74,7 @@ class PipelineFunctions(Construct):
         ledger: Ledger,
         bus: events.EventBus,
         zones: Zones,
+        replica: ReplicaStack | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
@@ -90,7 +92,7 @@ class PipelineFunctions(Construct):
             exclude=["/*", "!/runtime", "/runtime/requirements.*", "__pycache__"],
             ignore_mode=IgnoreMode.GIT,
         )
-        pseudonym_key = self._pseudonym_key()
+        pseudonym_key = self._pseudonym_key(replica)
         self.log_groups: Mapping[Function, logs.LogGroup] = {
             name: log_group(
                 self,
@@ -113,7 +115,7 @@ class PipelineFunctions(Construct):
         for name, actions in LEDGER_ACTIONS.items():
             ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
 
-    def _variables(self, pseudonym_key: secretsmanager.Secret) -> Mapping[Function, FunctionVariables]:
+    def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
         ledger = {"LEDGER_TABLE": self._ledger.table.table_name}
         starting = ledger | {
@@ -135,7 +137,11 @@ class PipelineFunctions(Construct):
                 ReconciliationVariables,
                 starting
                 | processed
-                | {"RAW_BUCKET": buckets.raw.bucket_name, "STUCK_AFTER_SECONDS": config.stuck_after_seconds},
+                | {
+                    "RAW_BUCKET": buckets.raw.bucket_name,
+                    "STUCK_AFTER_SECONDS": config.stuck_after_seconds,
+                    "PROCESSED_RETENTION_DAYS": config.processed_retention_days or 0,
+                },
             ),
             Function.COMPLETENESS: (
                 CompletenessVariables,
@@ -199,8 +205,10 @@ class PipelineFunctions(Construct):
             )
         return self._layers[platform]
 
-    def _pseudonym_key(self) -> secretsmanager.Secret:
+    def _pseudonym_key(self, replica: ReplicaStack | None) -> secretsmanager.ISecret:
         """256 random bits as 64 hexadecimal digits. Losing them would tear later studies from earlier ones."""
+        if self._config.pseudonym_key_arn:
+            return secretsmanager.Secret.from_secret_complete_arn(self, "PseudonymKey", self._config.pseudonym_key_arn)
         return secretsmanager.Secret(
             self,
             "PseudonymKey",
@@ -213,6 +221,9 @@ class PipelineFunctions(Construct):
                 exclude_characters="".join(sorted(set(ascii_letters + punctuation) - set("abcdef"))),
                 require_each_included_type=False,
             ),
+            replica_regions=[secretsmanager.ReplicaRegion(region=replica.region, encryption_key=replica.zones.phi.key)]
+            if replica
+            else None,
             removal_policy=self._config.removal_policy,
         )
 
@@ -245,7 +256,7 @@ class PipelineFunctions(Construct):
             self._zones.phi.allow(function, *MESSAGES, via="sqs")
         self._bus.grant_put_events_to(completeness)
 
-    def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
+    def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.ISecret) -> None:
         """De-identification alone holds the key, writes to the research zone, and checks the versions it wrote."""
         function = self.functions[Function.DEIDENTIFICATION]
         _allow(

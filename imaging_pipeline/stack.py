@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -17,31 +18,50 @@ from imaging_pipeline.monitoring import Monitoring
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.processing_workflow import ProcessingWorkflow
 from imaging_pipeline.replay_workflow import ReplayWorkflow
+from imaging_pipeline.replica_stack import ReplicaStack
+from imaging_pipeline.replication import Replication
 from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.trail import Trail
 from imaging_pipeline.zones import Zones
 from runtime.contract import PROJECT, Function, Output
 
 
 class ImagingPipelineStack(Stack):
-    """One stage of the pipeline."""
+    """One stage of the pipeline.
+
+    Attributes
+    ----------
+    replica
+        The stack beside it in the stage's replica region, which is deployed first; None where there is none.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, env: Environment) -> None:
         super().__init__(
             scope,
             construct_id,
             env=env,
+            # Read from the other stack's outputs when this one is deployed (Fn::GetStackOutput), by no custom resource.
+            cross_region_references=config.replica_region is not None,
             description=f"Medical Imaging Pipeline, stage {config.stage}",
             termination_protection=config.termination_protection,
             tags={"project": PROJECT, "stage": config.stage},
         )
         self._config = config
+        self.replica = ReplicaStack(scope, f"{construct_id}-replica", config=config) if config.replica_region else None
         zones = Zones(self, "Zones", config=config)
         buckets = DicomBuckets(self, "Buckets", config=config, zones=zones)
         ledger = Ledger(self, "Ledger", config=config, zone=zones.phi)
         announcements = Announcements(self, "Announcements", config=config, zones=zones)
         functions = PipelineFunctions(
-            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus, zones=zones
+            self,
+            "Functions",
+            config=config,
+            buckets=buckets,
+            ledger=ledger,
+            bus=announcements.bus,
+            zones=zones,
+            replica=self.replica,
         )
         workflow = ProcessingWorkflow(
             self,
@@ -88,6 +108,17 @@ class ImagingPipelineStack(Stack):
             announcements=announcements,
             zone=zones.phi,
         )
+        if self.replica:
+            self._replicate(self.replica, buckets=buckets, zones=zones, topic=monitoring.topic)
+        if config.trail_retention_days:
+            Trail(
+                self,
+                "Trail",
+                config=config,
+                retention_days=config.trail_retention_days,
+                buckets=buckets,
+                zone=zones.phi,
+            )
         self._publish(
             {
                 Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
@@ -114,6 +145,29 @@ class ImagingPipelineStack(Stack):
                 Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
                 Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
             }
+        )
+
+    def _replicate(self, replica: ReplicaStack, *, buckets: DicomBuckets, zones: Zones, topic: sns.Topic) -> None:
+        """Replicate each zone by itself."""
+        Replication(
+            self,
+            "RawReplication",
+            config=self._config,
+            source=buckets.raw,
+            source_zone=zones.phi,
+            replica=replica.raw,
+            replica_zone=replica.zones.phi,
+            topic=topic,
+        )
+        Replication(
+            self,
+            "ProcessedReplication",
+            config=self._config,
+            source=buckets.processed,
+            source_zone=zones.research,
+            replica=replica.processed,
+            replica_zone=replica.zones.research,
+            topic=topic,
         )
 
     def _publish(self, values: Mapping[Output, str]) -> None:

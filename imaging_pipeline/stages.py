@@ -50,6 +50,33 @@ DEFAULTS: Mapping[Function, Mapping[str, int]] = {
 }
 
 
+LOG_RETENTION: Mapping[int, RetentionDays] = {
+    1: RetentionDays.ONE_DAY,
+    3: RetentionDays.THREE_DAYS,
+    5: RetentionDays.FIVE_DAYS,
+    7: RetentionDays.ONE_WEEK,
+    14: RetentionDays.TWO_WEEKS,
+    30: RetentionDays.ONE_MONTH,
+    60: RetentionDays.TWO_MONTHS,
+    90: RetentionDays.THREE_MONTHS,
+    120: RetentionDays.FOUR_MONTHS,
+    150: RetentionDays.FIVE_MONTHS,
+    180: RetentionDays.SIX_MONTHS,
+    365: RetentionDays.ONE_YEAR,
+    400: RetentionDays.THIRTEEN_MONTHS,
+    545: RetentionDays.EIGHTEEN_MONTHS,
+    731: RetentionDays.TWO_YEARS,
+    1096: RetentionDays.THREE_YEARS,
+    1827: RetentionDays.FIVE_YEARS,
+    2192: RetentionDays.SIX_YEARS,
+    2557: RetentionDays.SEVEN_YEARS,
+    2922: RetentionDays.EIGHT_YEARS,
+    3288: RetentionDays.NINE_YEARS,
+    3653: RetentionDays.TEN_YEARS,
+}
+"""The days that CloudWatch Logs can keep events for."""
+
+
 class AlarmThresholds(Settings):
     """Values that an alarm's metric must exceed within five minutes."""
 
@@ -61,11 +88,23 @@ class AlarmThresholds(Settings):
     queue_age_seconds: int = Field(default=3600, ge=0, description="of the oldest object that waits for the dispatcher")
     unaccounted: int = Field(default=0, ge=0, description="objects without a verdict that nobody works on")
     denied_requests: int = Field(default=0, ge=0, description="requests that a bucket refused")
+    replication_lag_seconds: int = Field(default=900, ge=60, description="by which a replica is behind its bucket")
+    failed_replications: int = Field(default=0, ge=0, description="objects and tags that could not be replicated")
 
 
 def _split_at_commas(value: object) -> object:
     """Accept `a,b` where a list is meant, since context values from the command line are strings."""
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _days_as_retention(value: object) -> object:
+    """Accept days where CloudWatch Logs' name of a retention is meant."""
+    days = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if not isinstance(days, int):
+        return value
+    if days not in LOG_RETENTION:
+        raise ValueError(f"CloudWatch keeps logs for one of {', '.join(map(str, LOG_RETENTION))} days")
+    return LOG_RETENTION[days]
 
 
 def _complete(functions: object) -> object:
@@ -76,6 +115,7 @@ def _complete(functions: object) -> object:
     return functions | every
 
 
+LogRetention = Annotated[RetentionDays, BeforeValidator(_days_as_retention)]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 EmailAddresses = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
@@ -105,8 +145,33 @@ class StageConfig(Settings):
     )
     infrequent_access_after_days: int = Field(default=90, ge=30)
     glacier_after_days: int = Field(default=180, ge=60, description="processed objects")
+    # A dead letter may wait for 14 days until its object is processed.
+    raw_retention_days: int | None = Field(default=None, ge=15, description="raw objects expire; none: never")
+    processed_retention_days: int | None = Field(default=None, ge=2, description="processed objects expire")
+    operations_retention_days: int | None = Field(default=None, ge=1, description="replays' reports expire")
+    noncurrent_retention_days: int | None = Field(
+        default=None, ge=1, description="versions that were overwritten, deleted or expired are gone for good"
+    )
     access_log_retention_days: int = Field(default=90, ge=1)
-    log_retention: RetentionDays = RetentionDays.ONE_MONTH
+    log_retention: LogRetention = Field(default=RetentionDays.ONE_MONTH, description="days, of CloudWatch's logs")
+    object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = Field(
+        default=None, description="nobody (COMPLIANCE), or nobody without a right of its own, deletes raw objects"
+    )
+    object_lock_days: int | None = Field(default=None, ge=1, le=36500, description="after the upload")
+    trail_retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="CloudTrail records every request to raw and processed objects; none: it doesn't",
+    )
+
+    replica_region: str | None = Field(
+        default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="raw and processed objects are replicated to"
+    )
+    pseudonym_key_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+-\w{6}$",
+        description="a secret that exists, such as a promoted replica; none: the stack makes one",
+    )
 
     functions: Annotated[Mapping[Function, FunctionSettings], BeforeValidator(_complete)] = Field(
         default={}, validate_default=True, description="functions that aren't named get the defaults"
@@ -153,6 +218,9 @@ class StageConfig(Settings):
             raise ValueError("needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`")
         if self.glacier_after_days < self.infrequent_access_after_days + 30:
             raise ValueError("glacier_after_days must be at least 30 days after infrequent_access_after_days")
+        _check_retention(self)
+        _check_object_lock(self)
+        _check_replication(self)
         patience = STEP_ATTEMPTS * sum(self.functions[step].timeout_seconds for step in STEPS)
         if self.workflow_timeout_seconds <= patience:
             raise ValueError(f"workflow_timeout_seconds must exceed the {patience} s that the steps may take")
@@ -161,6 +229,42 @@ class StageConfig(Settings):
                 f"stuck_after_seconds must exceed the {self.execution_timeout_seconds} s that an execution may take"
             )
         return self
+
+
+def _check_retention(config: StageConfig) -> None:
+    expiring = ("raw_retention_days", "processed_retention_days", "operations_retention_days")
+    for setting in expiring:
+        if getattr(config, setting) and not config.noncurrent_retention_days:
+            raise ValueError(f"{setting} needs noncurrent_retention_days, since an expired object is kept as a version")
+
+
+def _check_object_lock(config: StageConfig) -> None:
+    if (config.object_lock_mode is None) != (config.object_lock_days is None):
+        raise ValueError("object_lock_mode and object_lock_days belong together: give both or neither")
+    if config.object_lock_days is None:
+        return
+    if not config.retain_data:
+        raise ValueError("object_lock_mode needs retain_data, since a bucket of locked objects can't be deleted")
+    if config.raw_retention_days is not None and config.raw_retention_days < config.object_lock_days:
+        raise ValueError("raw_retention_days must not end before object_lock_days, while nothing can be deleted")
+
+
+def _check_replication(config: StageConfig) -> None:
+    if config.pseudonym_key_arn and config.region and f":{config.region}:" not in config.pseudonym_key_arn:
+        raise ValueError(f"pseudonym_key_arn must be of a secret in {config.region}")
+    if config.replica_region is None:
+        return
+    if not (config.account and config.region):
+        raise ValueError("replica_region needs an explicit account and region")
+    if config.replica_region == config.region:
+        raise ValueError(f"replica_region must be another region than {config.region}")
+    if _partition(config.replica_region) != _partition(config.region):
+        raise ValueError(f"replica_region must be in the same partition of AWS as {config.region}")
+
+
+def _partition(region: str) -> str:
+    """Return what tells the partition of AWS in a region's name; nothing is replicated from one to another."""
+    return next((prefix for prefix in ("cn-", "us-gov-") if region.startswith(prefix)), "")
 
 
 def _local() -> dict[str, Any]:

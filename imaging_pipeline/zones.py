@@ -82,7 +82,7 @@ class Zone(Construct):
         key = kms.Key(
             self,
             "Key",
-            alias=f"{config.name}-{construct_id.lower()}",
+            alias=f"{Stack.of(self).stack_name}-{construct_id.lower()}",
             description=f"{config.name}: encrypts the {construct_id} zone",
             policy=self._policy,
             enable_key_rotation=True,

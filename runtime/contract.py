@@ -580,6 +580,7 @@ class ReconciliationVariables(DispatcherVariables):
     RAW_BUCKET: str
     PROCESSED_BUCKET: str
     STUCK_AFTER_SECONDS: int = Field(gt=0, description="without a verdict, when its execution can't be running")
+    PROCESSED_RETENTION_DAYS: int = Field(default=0, ge=0, description="after which a result expires; 0: never")
 
 
 class CompletenessVariables(LedgerVariables):

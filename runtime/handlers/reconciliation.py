@@ -43,6 +43,7 @@ def handler(event: dict[str, Any]) -> Report:
         processed_bucket=variables.PROCESSED_BUCKET,
         accepts=lambda key: accepts(key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES),
         stuck_after=timedelta(seconds=variables.STUCK_AFTER_SECONDS),
+        results_expire_after=timedelta(days=days) if (days := variables.PROCESSED_RETENTION_DAYS) else None,
     )
     report = reconciliation.check()
     put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)

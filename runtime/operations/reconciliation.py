@@ -87,6 +87,8 @@ class Reconciliation:
         Tells of a key whether the pipeline takes the object.
     stuck_after
         The longest that an object may be without a verdict.
+    results_expire_after
+        The age at which the processed bucket drops a result; None if it never does.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Reconciliation:
         processed_bucket: str,
         accepts: Callable[[str], bool],
         stuck_after: timedelta,
+        results_expire_after: timedelta | None = None,
     ) -> None:
         self._s3 = s3
         self._ledger = ledger
@@ -106,6 +109,8 @@ class Reconciliation:
         self._accepts = accepts
         self._began = datetime.now(UTC)
         self._patience_ended = self._began - stuck_after
+        # A day less: S3 expires what is due at midnight, and the row is a little younger than its result.
+        self._expired = self._began - (results_expire_after - timedelta(days=1)) if results_expire_after else None
         self._to_start: list[ExecutionInput] = []
         self.report = Report()
 
@@ -153,6 +158,7 @@ class Reconciliation:
                 row.status is LedgerStatus.DELIVERED
                 and row.updated_at < timestamp(self._began)  # else its result may be younger than the listing
                 and hash(row.output_key) not in results
+                and not (self._expired and row.updated_at < timestamp(self._expired))
             ):
                 self.report.add(row.object_id, Problem.LOST)
         self.report.rows = counts

@@ -83,6 +83,11 @@ def joined(value: Any) -> str:
     raise TypeError(f"not a text: {value}")
 
 
+def as_list(value: Any) -> list[Any]:
+    """What CloudFormation writes as a list where it is more than one."""
+    return value if isinstance(value, list) else [value]
+
+
 @cache
 def synthesized(stage: str) -> StageTemplate:
     """A stage as it is configured; synthesized once for all tests."""

@@ -232,7 +232,7 @@ class Deployed:
         )
         return [execution["executionArn"] for page in pages for execution in page["executions"]]
 
-    def result(self, key: str, **version: str) -> bytes:
+    def result(self, key: str, **version: Any) -> bytes:
         """Read a result, or the version of it that `VersionId` names."""
         return self.s3.get_object(Bucket=self.processed, Key=key, **version)["Body"].read()
 

@@ -1,3 +1,4 @@
+import importlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,6 +7,7 @@ import boto3
 import pytest
 
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
+from runtime.ledger import timestamp
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import KEY, Operator, Stage
 
@@ -113,6 +115,20 @@ def test_should_report_a_lost_result_and_leave_it_to_a_replay(stage: Stage) -> N
     report = stage.invoke("reconciliation", {})
     assert report["unaccounted"] == [{"object_id": coordinates.object_id, "problem": "lost"}]
     assert stage.started() == []
+
+
+@pytest.mark.parametrize(("retention_days", "age_days", "lost"), [(0, 40, 1), (30, 40, 0), (30, 28, 1), (30, 30, 0)])
+def test_should_not_miss_a_result_that_expired(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, retention_days: int, age_days: int, lost: int
+) -> None:
+    handler = importlib.import_module("runtime.handlers.reconciliation")
+    changed = handler.variables.model_copy(update={"PROCESSED_RETENTION_DAYS": retention_days})
+    monkeypatch.setattr(handler, "variables", changed)
+    coordinates = stage.buckets.upload(b"content", KEY)
+    row = stage.finish(coordinates, LedgerStatus.DELIVERED)
+    stage.change(coordinates, updated_at=timestamp(datetime.now(UTC) - timedelta(days=age_days)))
+    stage.buckets.s3.delete_object(Bucket=PROCESSED, Key=row.output_key or "")
+    assert stage.invoke("reconciliation", {})["lost"] == lost
 
 
 def test_should_go_on_next_time_where_a_start_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

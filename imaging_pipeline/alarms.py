@@ -1,0 +1,60 @@
+"""Alarms, and the topic by which they tell the operators."""
+
+from __future__ import annotations
+
+from aws_cdk import Aws, Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from imaging_pipeline.announcements import notification_topic
+from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.zones import Zone
+
+PERIOD = Duration.minutes(5)
+
+
+def alarm_topic(
+    scope: Construct, *, config: StageConfig, dead_letters: sqs.Queue, zone: Zone, publishers: tuple[str, ...]
+) -> sns.Topic:
+    """Return the topic of a stack that tells the stage's addresses of alarms in its region."""
+    topic = notification_topic(
+        scope,
+        "Notifications",
+        name=f"{Stack.of(scope).stack_name}-notifications",
+        addresses=config.alert_emails,
+        dead_letters=dead_letters,
+        zone=zone,
+        publishers=publishers,
+    )
+    topic.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AllowAlarms",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["sns:Publish"],
+            resources=[topic.topic_arn],
+            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+        )
+    )
+    return topic
+
+
+def add_alarm(
+    scope: Construct, name: str, *, topic: sns.Topic, metric: cloudwatch.IMetric, above: float, meaning: str
+) -> None:
+    """Add an alarm that notifies the topic when the metric exceeds a value within five minutes."""
+    alarm = cloudwatch.Alarm(
+        scope,
+        name,
+        alarm_name=f"{Stack.of(scope).stack_name}-{name}",
+        alarm_description=meaning,
+        metric=metric,
+        threshold=above,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        evaluation_periods=1,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+    )
+    alarm.add_alarm_action(actions.SnsAction(topic))
