@@ -18,6 +18,7 @@ from constructs import Construct
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
+from imaging_pipeline.network import Network
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
@@ -55,6 +56,8 @@ class PipelineFunctions(Construct):
     ----------
     functions
         The Lambda functions.
+    roles
+        Their roles, one each.
     log_groups
         Their log groups, `/aws/lambda/<stack>-<function>`.
     schedule_dead_letters
@@ -70,9 +73,11 @@ class PipelineFunctions(Construct):
         buckets: DicomBuckets,
         ledger: Ledger,
         bus: events.EventBus,
+        network: Network | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self._network = network
         self._buckets = buckets
         self._ledger = ledger
         self._bus = bus
@@ -86,6 +91,7 @@ class PipelineFunctions(Construct):
         )
         pseudonym_key = self._pseudonym_key()
         self.log_groups: Mapping[Function, logs.LogGroup] = {name: self._log_group(name) for name in Function}
+        self.roles: Mapping[Function, iam.Role] = {name: self._role(name) for name in Function}
         self._state_machine_arn = _state_machine_arn(self, config)
         variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
@@ -131,13 +137,17 @@ class PipelineFunctions(Construct):
         }
         return {
             name: model.model_validate(
-                {"STAGE": config.stage, "POWERTOOLS_SERVICE_NAME": f"{config.name}-{name}", **values}
+                {
+                    "STAGE": config.stage,
+                    "POWERTOOLS_SERVICE_NAME": f"{config.name}-{name}",
+                    "POWERTOOLS_TRACE_DISABLED": not config.xray,
+                    **values,
+                }
             )
             for name, (model, values) in models.items()
         }
 
-    def _function(self, name: Function, variables: FunctionVariables) -> lambda_.Function:
-        settings = self._config.functions[name]
+    def _role(self, name: Function) -> iam.Role:
         role = iam.Role(
             self,
             f"{name.capitalize()}Role",
@@ -145,7 +155,13 @@ class PipelineFunctions(Construct):
             description=f"{self._config.name}: what the {name} function may do",
         )
         self.log_groups[name].grant_write(role)
-        return lambda_.Function(
+        if self._network:
+            self._network.let_attach(role, f"{self._config.name}-{name}")
+        return role
+
+    def _function(self, name: Function, variables: FunctionVariables) -> lambda_.Function:
+        settings = self._config.functions[name]
+        function = lambda_.Function(
             self,
             name.capitalize(),
             function_name=f"{self._config.name}-{name}",
@@ -154,7 +170,9 @@ class PipelineFunctions(Construct):
             code=self._code,
             handler=f"runtime.handlers.{name}.handler",
             layers=[self._layer(settings)],
-            role=role,
+            role=self.roles[name],
+            vpc=self._network.vpc if self._network else None,
+            security_groups=[self._network.security_group] if self._network else None,
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(settings.timeout_seconds),
             environment=_texts(variables),
@@ -164,8 +182,11 @@ class PipelineFunctions(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if self._config.xray else lambda_.Tracing.DISABLED,
         )
+        if self._network:
+            function.node.add_dependency(*self._network.endpoints.values())
+        return function
 
     def _layer(self, settings: FunctionSettings) -> lambda_.LayerVersion:
         platform = f"{settings.python_version}-{settings.architecture}"

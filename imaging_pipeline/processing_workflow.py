@@ -97,7 +97,7 @@ class ProcessingWorkflow(Construct):
             definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
             state_machine_type=sfn.StateMachineType[config.workflow_type],
             timeout=Duration.seconds(config.execution_timeout_seconds),
-            tracing_enabled=True,
+            tracing_enabled=config.xray,
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
         self._verdicts.grant(self.state_machine)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import CfnOutput, Environment, Fn, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from imaging_pipeline.announcements import Announcements
+from imaging_pipeline.delivery import Delivery
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.monitoring import Monitoring
+from imaging_pipeline.network import Network
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.processing_workflow import ProcessingWorkflow
 from imaging_pipeline.replay_workflow import ReplayWorkflow
@@ -32,14 +35,21 @@ class ImagingPipelineStack(Stack):
             env=env,
             description=f"Medical Imaging Pipeline, stage {config.stage}",
             termination_protection=config.termination_protection,
-            tags={"project": PROJECT, "stage": config.stage},
+            tags=config.tags,
         )
         self._config = config
+        network = Network(self, "Network", config=config) if config.vpc_cidr else None
         buckets = DicomBuckets(self, "Buckets", config=config)
         ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
         announcements = Announcements(self, "Announcements", config=config)
         functions = PipelineFunctions(
-            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus
+            self,
+            "Functions",
+            config=config,
+            buckets=buckets,
+            ledger=ledger,
+            bus=announcements.bus,
+            network=network,
         )
         workflow = ProcessingWorkflow(
             self,
@@ -82,6 +92,17 @@ class ImagingPipelineStack(Stack):
             intake=intake,
             announcements=announcements,
         )
+        Delivery(
+            self,
+            "Delivery",
+            config=config,
+            processed_bucket=buckets.processed,
+            readers=[functions.roles[Function.DEIDENTIFICATION]],
+        )
+        if network:
+            network.admit(functions.roles.values())
+        if config.permissions_boundary:
+            self._bound_every_role(config.permissions_boundary)
         self._publish(
             {
                 Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
@@ -109,6 +130,19 @@ class ImagingPipelineStack(Stack):
                 Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
             }
         )
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The region's zones as CloudFormation finds them, where CDK would ask AWS while it synthesizes."""
+        return [Fn.select(index, Fn.get_azs()) for index in range(self._config.vpc_availability_zones)]
+
+    def _bound_every_role(self, policy: str) -> None:
+        from_managed_policy = (
+            iam.ManagedPolicy.from_managed_policy_arn
+            if policy.startswith("arn:")
+            else iam.ManagedPolicy.from_managed_policy_name
+        )
+        iam.PermissionsBoundary.of(self).apply(from_managed_policy(self, "PermissionsBoundary", policy))
 
     def _publish(self, values: Mapping[Output, str]) -> None:
         """Write each value as a stack output and as an SSM parameter."""

@@ -11,6 +11,16 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from imaging_pipeline.setting_types import (
+    EmailAddresses,
+    PolicyName,
+    PrincipalArns,
+    Strings,
+    Tags,
+    VisibleNetworks,
+    VpcCidr,
+    is_range,
+)
 from runtime.contract import PROJECT, Function
 
 STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
@@ -58,14 +68,11 @@ class AlarmThresholds(Settings):
     error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
     throttles: int = Field(default=0, ge=0, description="of a function")
     dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")
-    queue_age_seconds: int = Field(default=3600, ge=0, description="of the oldest object that waits for the dispatcher")
+    queue_age_seconds: int = Field(
+        default=3600, ge=0, lt=7 * 24 * 3600, description="of the oldest object that waits; SQS drops it after a week"
+    )
     unaccounted: int = Field(default=0, ge=0, description="objects without a verdict that nobody works on")
     denied_requests: int = Field(default=0, ge=0, description="requests that a bucket refused")
-
-
-def _split_at_commas(value: object) -> object:
-    """Accept `a,b` where a list is meant, since context values from the command line are strings."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
 def _complete(functions: object) -> object:
@@ -74,12 +81,6 @@ def _complete(functions: object) -> object:
         return functions
     every = {name: {**DEFAULTS.get(name, {}), **functions.get(name, {})} for name in Function}
     return functions | every
-
-
-Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
-EmailAddresses = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
-]
 
 
 class StageConfig(Settings):
@@ -93,6 +94,11 @@ class StageConfig(Settings):
     runs_on_this_machine: bool = Field(
         default=False, description="functions run under this interpreter, so the layer holds this platform's wheels"
     )
+
+    permissions_boundary: PolicyName | None = Field(
+        default=None, description="managed policy, by name or ARN, that bounds every role of the stack"
+    )
+    cost_tags: Tags = Field(default={}, description="of every resource, beside `project` and `stage`")
 
     accepted_prefixes: Strings = Field(default=(), description="of keys that start an execution; none: every prefix")
     accepted_suffixes: Strings = Field(default=(".dcm",), description="in any case; none: every suffix")
@@ -127,14 +133,43 @@ class StageConfig(Settings):
     replay_tolerated_failure_percent: int = Field(
         default=5, ge=0, le=100, description="of a replay's objects, above which the replay stops"
     )
+
+    vpc_cidr: VpcCidr | None = Field(
+        default=None, description="of a VPC of the stage's own, in which the functions run; none: no VPC"
+    )
+    vpc_availability_zones: int = Field(default=2, ge=2, le=6, description="in which the VPC has a subnet")
+
+    delivery_principals: PrincipalArns = Field(
+        default=(), description="may take on the delivery role, which alone reads results then; none: no such role"
+    )
+    delivery_networks: VisibleNetworks = Field(
+        default=(), description="CIDR ranges and VPC endpoints from where results may be read; none: from everywhere"
+    )
+    delivery_emails: EmailAddresses = Field(default=(), description="get a message for each complete study")
+
+    xray: bool = Field(default=True, description="functions and state machines send traces")
     alarms: AlarmThresholds = AlarmThresholds()
     alert_emails: EmailAddresses = Field(default=(), description="get alarms and failed executions")
-    delivery_emails: EmailAddresses = Field(default=(), description="get a message for each complete study")
 
     @property
     def name(self) -> str:
         """Name of the stack, the state machine and the dashboard, and the beginning of every other name."""
         return f"{PROJECT}-{self.stage}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of every resource that can have some."""
+        return {"project": PROJECT, "stage": self.stage, **self.cost_tags}
+
+    @property
+    def delivery_ranges(self) -> list[str]:
+        """CIDR ranges from where results may be read."""
+        return [network for network in self.delivery_networks if is_range(network)]
+
+    @property
+    def delivery_endpoints(self) -> list[str]:
+        """VPC endpoints through which results may be read."""
+        return [network for network in self.delivery_networks if not is_range(network)]
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -149,18 +184,54 @@ class StageConfig(Settings):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        if self.explicit_environment and not (self.account and self.region):
-            raise ValueError("needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`")
-        if self.glacier_after_days < self.infrequent_access_after_days + 30:
-            raise ValueError("glacier_after_days must be at least 30 days after infrequent_access_after_days")
-        patience = STEP_ATTEMPTS * sum(self.functions[step].timeout_seconds for step in STEPS)
-        if self.workflow_timeout_seconds <= patience:
-            raise ValueError(f"workflow_timeout_seconds must exceed the {patience} s that the steps may take")
-        if self.stuck_after_seconds <= self.execution_timeout_seconds:
-            raise ValueError(
-                f"stuck_after_seconds must exceed the {self.execution_timeout_seconds} s that an execution may take"
-            )
+        if problems := [sentence for is_broken, sentence in self._rules() if is_broken]:
+            raise ValueError("; ".join(problems))
         return self
+
+    def _rules(self) -> list[tuple[bool, str]]:
+        """Pair what makes no sense together with the sentence that refuses it."""
+        patience = STEP_ATTEMPTS * sum(self.functions[step].timeout_seconds for step in STEPS)
+        reserved = self.functions[Function.DISPATCHER].reserved_concurrency
+        boundary_account = (self.permissions_boundary or "").split(":")[4:5]
+        return [
+            (
+                self.explicit_environment and not (self.account and self.region),
+                "needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`",
+            ),
+            (
+                self.termination_protection and not self.retain_data,
+                "retain_data must stay true under termination_protection: what may not be deleted must not lose data",
+            ),
+            (
+                self.glacier_after_days < self.infrequent_access_after_days + 30,
+                "glacier_after_days must be at least 30 days after infrequent_access_after_days",
+            ),
+            (
+                self.workflow_timeout_seconds <= patience,
+                f"workflow_timeout_seconds must exceed the {patience} s that the steps may take",
+            ),
+            (
+                self.stuck_after_seconds <= self.execution_timeout_seconds,
+                f"stuck_after_seconds must exceed the {self.execution_timeout_seconds} s that an execution may take",
+            ),
+            (
+                reserved is not None and reserved < self.dispatcher_concurrency,
+                "dispatcher_concurrency must not exceed functions.dispatcher.reserved_concurrency: what is throttled"
+                " comes back until it is a dead letter",
+            ),
+            (
+                self.vpc_cidr is not None and self.runs_on_this_machine,
+                "vpc_cidr is not for functions that run on this machine, where there is no VPC",
+            ),
+            (
+                self.vpc_cidr is None and "vpc_availability_zones" in self.model_fields_set,
+                "vpc_availability_zones needs vpc_cidr, without which there is no VPC",
+            ),
+            (
+                self.account is not None and boundary_account not in ([], ["aws"], [self.account]),
+                f"permissions_boundary must be a policy of account {self.account}, or one of AWS",
+            ),
+        ]
 
 
 def _local() -> dict[str, Any]:
