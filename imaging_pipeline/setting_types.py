@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, ip_network
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+PROFILES: Final = Path(__file__).resolve().parent.parent / "runtime" / "deidentification" / "profiles"
 TAGS_OF_A_RESOURCE: Final = 50
 OWN_TAGS: Final = ("project", "stage")
 
@@ -31,6 +33,13 @@ def _split_into_pairs(value: object) -> object:
     if not all(separator for _, separator, _ in pairs):
         raise ValueError("say it as <name>=<value>,<name>=<value>")
     return {name: text for name, _, text in pairs}
+
+
+def _check_profile(name: str) -> str:
+    names = sorted(profile.stem for profile in PROFILES.glob("*.toml"))
+    if name not in names:
+        raise ValueError(f"there is no such profile: choose one of {', '.join(names)}")
+    return name
 
 
 def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
@@ -88,6 +97,7 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 EmailAddresses = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
 ]
+ProfileName = Annotated[str, AfterValidator(_check_profile)]
 PrincipalArns = Annotated[
     tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:(role|user)/[A-Za-z0-9+=.@_/-]+$")], ...],
     BeforeValidator(_split_at_commas),

@@ -15,6 +15,7 @@ from imaging_pipeline.setting_types import (
     EmailAddresses,
     PolicyName,
     PrincipalArns,
+    ProfileName,
     Strings,
     Tags,
     VisibleNetworks,
@@ -103,7 +104,7 @@ class StageConfig(Settings):
     accepted_prefixes: Strings = Field(default=(), description="of keys that start an execution; none: every prefix")
     accepted_suffixes: Strings = Field(default=(".dcm",), description="in any case; none: every suffix")
     strict: bool = Field(default=False, description="validation's warnings quarantine too")
-    profile: str = Field(default="research", pattern=r"^[a-z0-9-]+$", description="de-identification profile")
+    profile: ProfileName = Field(default="research", description="of de-identification")
 
     retain_data: bool = Field(default=True, description="buckets, the pseudonym key and logs outlive the stack")
     encryption: Literal["aes256", "kms"] = Field(
