@@ -28,6 +28,11 @@ class Delivery(Construct):
         Holds the results.
     readers
         The pipeline's own roles that read objects of that bucket.
+
+    Attributes
+    ----------
+    role
+        Of those who hand out results; none where the stage names no principals.
     """
 
     def __init__(
@@ -41,14 +46,15 @@ class Delivery(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._bucket = processed_bucket
-        own = [role.role_arn for role in readers]
-        if config.delivery_principals:
-            role = self._role(config)
-            self._refuse("ReadThroughDeliveryRoleOnly", {"ArnNotEquals": {"aws:PrincipalArn": [*own, role.role_arn]}})
+        own = [reader.role_arn for reader in readers]
+        self.role = self._delivery_role(config) if config.delivery_principals else None
+        if self.role:
+            allowed = [*own, self.role.role_arn]
+            self._refuse("ReadThroughDeliveryRoleOnly", {"ArnNotEquals": {"aws:PrincipalArn": allowed}})
         if config.delivery_networks:
             self._refuse("ReadFromDeliveryNetworksOnly", _elsewhere(config, own))
 
-    def _role(self, config: StageConfig) -> iam.Role:
+    def _delivery_role(self, config: StageConfig) -> iam.Role:
         """Read results, list their keys, and use the research zone's key for that: nothing of the PHI zone."""
         role = iam.Role(
             self,

@@ -55,13 +55,13 @@ def statements(stage: StageTemplate, role: str) -> list[dict[str, Any]]:
 
 def function_rights(stage: StageTemplate) -> set[tuple[str, str, str]]:
     """What the functions' code does through the network."""
-    logs = {f"${{{name}.Arn}}" for name in stage.resources("AWS::Logs::LogGroup")}
+    printed = {f"${{{name}.Arn}}" for name in stage.resources("AWS::Logs::LogGroup") if name.startswith("Functions")}
     return {
         (role, action, resource)
         for role in stage.resources("AWS::IAM::Role")
         if role.startswith("Functions")
         for role, action, resource in rights(statements(stage, role), role)
-        if action.split(":")[0] not in DONE_BY_SERVICES and resource not in logs
+        if action.split(":")[0] not in DONE_BY_SERVICES and resource not in printed
     }
 
 

@@ -15,7 +15,6 @@ from tests.infrastructure.conftest import REPOSITORY
 
 TABLE = REPOSITORY / "docs" / "options.md"
 HEADINGS = ["setting", "default", "meaning", "what it adds", "refused when"]
-PARTS = {"functions": FunctionSettings, "alarms": AlarmThresholds}
 
 
 def rows() -> list[list[str]]:
@@ -52,7 +51,8 @@ def settings() -> Iterator[tuple[str, str]]:
                 others = [f"{function} {given[part]}" for function, given in DEFAULTS.items() if part in given]
                 yield f"functions.<name>.{part}", "; ".join([text(nested.default), *others])
         elif name == "alarms":
-            yield from ((f"alarms.{part}", text(nested.default)) for part, nested in PARTS[name].model_fields.items())
+            for part, nested in AlarmThresholds.model_fields.items():
+                yield f"alarms.{part}", text(nested.default)
         else:
             yield name, defaults(name, field)
 
