@@ -117,8 +117,7 @@ class Network(Construct):
             vpc_name=self._config.name,
             ip_addresses=ec2.IpAddresses.cidr(cidr),
             max_azs=self._config.vpc_availability_zones,
-            nat_gateways=0,
-            create_internet_gateway=False,
+            # Isolated subnets alone, so that there is no gateway to the internet at all.
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="Functions", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
             ],

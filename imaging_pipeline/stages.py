@@ -225,6 +225,11 @@ class StageConfig(Settings):
                 "vpc_cidr is not for functions that run on this machine, where there is no VPC",
             ),
             (
+                bool(self.delivery_principals or self.delivery_networks) and self.runs_on_this_machine,
+                "delivery_principals and delivery_networks are not for functions that run on this machine, since the"
+                " emulator takes no session for its role",
+            ),
+            (
                 self.vpc_cidr is None and "vpc_availability_zones" in self.model_fields_set,
                 "vpc_availability_zones needs vpc_cidr, without which there is no VPC",
             ),

@@ -112,9 +112,18 @@ def test_should_name_every_inconsistency_at_once() -> None:
     assert "vpc_availability_zones needs" in str(refusal.value)
 
 
-def test_should_refuse_a_vpc_where_functions_run_on_this_machine() -> None:
-    with pytest.raises(StageError, match="vpc_cidr is not for functions that run on this machine"):
-        stage_config("local", {"vpc_cidr": "10.42.0.0/20"})
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"vpc_cidr": "10.42.0.0/20"},
+        {"delivery_networks": "198.51.100.0/24"},
+        {"delivery_principals": "arn:aws:iam::123456789012:user/portal"},
+    ],
+)
+def test_should_refuse_on_this_machine_what_the_emulator_can_not_do(overrides: dict[str, str]) -> None:
+    (setting,) = overrides
+    with pytest.raises(StageError, match=rf"{setting} .*not for functions that run on this machine"):
+        stage_config("local", overrides)
 
 
 def test_should_refuse_production_that_loses_its_data() -> None:
