@@ -54,10 +54,10 @@ class Network(Construct):
         By the prefix of the service's actions. Without them a function calls nothing.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, cidr: str) -> None:
         super().__init__(scope, construct_id)
         self._config = config
-        self.vpc = self._private_vpc(config.vpc_cidr or "")
+        self.vpc = self._private_vpc(cidr)
         self.security_group = self._group("Functions", "The functions")
         # The gateways' addresses have no fixed range. The subnets' route tables know these, the VPC, and nothing else.
         self.security_group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "To the endpoints; there is no other route")

@@ -38,7 +38,7 @@ class ImagingPipelineStack(Stack):
             tags=config.tags,
         )
         self._config = config
-        network = Network(self, "Network", config=config) if config.vpc_cidr else None
+        network = Network(self, "Network", config=config, cidr=config.vpc_cidr) if config.vpc_cidr else None
         buckets = DicomBuckets(self, "Buckets", config=config)
         ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
         announcements = Announcements(self, "Announcements", config=config)

@@ -183,6 +183,15 @@ def test_should_know_ranges_and_endpoints_apart(networks: list[str], refused: di
     assert not [name for name in stage.resources("AWS::IAM::Role") if "Delivery" in name], "no principals, no role"
 
 
+def test_should_let_the_delivery_role_read_from_everywhere_where_no_network_is_named() -> None:
+    stage = StageTemplate("dev", delivery_principals=[PORTAL])
+    for where in ({"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}):
+        delivery, deidentification = role_of(stage, "DeliveryRole"), role_of(stage, "DeidentificationRole")
+        assert refusals(stage, "Processed", "s3:GetObject", principal=delivery, **where) == []
+        assert refusals(stage, "Processed", "s3:GetObject", principal=deidentification, **where) == []
+        assert refusals(stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, **where)
+
+
 def test_should_restrict_nothing_and_have_no_role_by_default(every_stage: StageTemplate) -> None:
     assert refusals(every_stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, address=OUTSIDE) == []
     assert not [name for name in every_stage.resources("AWS::IAM::Role") if "Delivery" in name]
