@@ -19,8 +19,8 @@ from aws_cdk import App, Environment
 from aws_cdk.assertions import Template
 
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import STEPS, StageError, stage_config
-from runtime.contract import Function, State, StatusCode
+from imaging_pipeline.stages import StageError, stage_config
+from runtime.contract import STEPS, Function, State, StatusCode
 
 MILLION: Final = 1_000_000
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -108,7 +108,7 @@ def bill(template: Mapping[str, Any], assumed: Assumptions) -> list[Line]:
         Line("eventbridge_event", MILLION * _calls(template, ":events:putEvents")),
         Line("cloudwatch_put_metric", MILLION * _calls(template, ":putMetricData")),
         Line("logs_gb", MILLION * assumed.log_kb / 1024**2),
-        Line("xray_trace", MILLION * assumed.traced_percent / 100),
+        *_traces(template, assumed),
     ]
 
 
@@ -138,6 +138,11 @@ def _ledger(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]
     indexes = len(_only(template, "AWS::DynamoDB::Table", "")["GlobalSecondaryIndexes"])
     yield Line("dynamodb_write", MILLION * (assumed.ledger_writes + indexes * assumed.indexed_writes))
     yield Line("dynamodb_read", MILLION * assumed.ledger_reads)
+
+
+def _traces(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]:
+    if "TracingConfig" in _only(template, "AWS::Lambda::Function", f"Functions{Function.INGESTION.capitalize()}"):
+        yield Line("xray_trace", MILLION * assumed.traced_percent / 100)
 
 
 def _calls(template: Mapping[str, Any], action: str) -> int:

@@ -19,6 +19,7 @@ from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.log_groups import log_group
+from imaging_pipeline.network import Network
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.stages import FunctionSettings, StageConfig
@@ -58,6 +59,8 @@ class PipelineFunctions(Construct):
     ----------
     functions
         The Lambda functions.
+    roles
+        Their roles, one each.
     log_groups
         Their log groups, `/aws/lambda/<stack>-<function>`.
     schedule_dead_letters
@@ -75,9 +78,11 @@ class PipelineFunctions(Construct):
         bus: events.EventBus,
         zones: Zones,
         replica: ReplicaStack | None,
+        network: Network | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self._network = network
         self._buckets = buckets
         self._ledger = ledger
         self._bus = bus
@@ -103,6 +108,7 @@ class PipelineFunctions(Construct):
             )
             for name in Function
         }
+        self.roles: Mapping[Function, iam.Role] = {name: self._role(name) for name in Function}
         self._state_machine_arn = _state_machine_arn(self, config)
         variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
@@ -152,13 +158,17 @@ class PipelineFunctions(Construct):
         }
         return {
             name: model.model_validate(
-                {"STAGE": config.stage, "POWERTOOLS_SERVICE_NAME": f"{config.name}-{name}", **values}
+                {
+                    "STAGE": config.stage,
+                    "POWERTOOLS_SERVICE_NAME": f"{config.name}-{name}",
+                    "POWERTOOLS_TRACE_DISABLED": not config.xray,
+                    **values,
+                }
             )
             for name, (model, values) in models.items()
         }
 
-    def _function(self, name: Function, variables: FunctionVariables) -> lambda_.Function:
-        settings = self._config.functions[name]
+    def _role(self, name: Function) -> iam.Role:
         role = iam.Role(
             self,
             f"{name.capitalize()}Role",
@@ -166,7 +176,13 @@ class PipelineFunctions(Construct):
             description=f"{self._config.name}: what the {name} function may do",
         )
         self.log_groups[name].grant_write(role)
-        return lambda_.Function(
+        if self._network:
+            self._network.let_attach(role, f"{self._config.name}-{name}")
+        return role
+
+    def _function(self, name: Function, variables: FunctionVariables) -> lambda_.Function:
+        settings = self._config.functions[name]
+        function = lambda_.Function(
             self,
             name.capitalize(),
             function_name=f"{self._config.name}-{name}",
@@ -175,7 +191,9 @@ class PipelineFunctions(Construct):
             code=self._code,
             handler=f"runtime.handlers.{name}.handler",
             layers=[self._layer(settings)],
-            role=role,
+            role=self.roles[name],
+            vpc=self._network.vpc if self._network else None,
+            security_groups=[self._network.security_group] if self._network else None,
             memory_size=settings.memory_mb,
             timeout=Duration.seconds(settings.timeout_seconds),
             environment=_texts(variables),
@@ -185,8 +203,11 @@ class PipelineFunctions(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if self._config.xray else lambda_.Tracing.DISABLED,
         )
+        if self._network:
+            function.node.add_dependency(*self._network.endpoints.values())
+        return function
 
     def _layer(self, settings: FunctionSettings) -> lambda_.LayerVersion:
         platform = f"{settings.python_version}-{settings.architecture}"

@@ -99,7 +99,7 @@ class ProcessingWorkflow(Construct):
             definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
             state_machine_type=sfn.StateMachineType[config.workflow_type],
             timeout=Duration.seconds(config.execution_timeout_seconds),
-            tracing_enabled=True,
+            tracing_enabled=config.xray,
             encryption_configuration=zone.workflow_encryption(config.name),
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )

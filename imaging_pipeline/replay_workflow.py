@@ -68,7 +68,7 @@ class ReplayWorkflow(Construct):
             state_machine_name=name,
             definition_body=sfn.DefinitionBody.from_chainable(each.next(sfn.Succeed(self, ReplayState.REPLAYED))),
             timeout=TIMEOUT,
-            tracing_enabled=True,
+            tracing_enabled=config.xray,
             encryption_configuration=zone.workflow_encryption(name),
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )

@@ -24,6 +24,11 @@ class Replication(Construct):
 
     One construct a zone, hence one role a zone: it reads this bucket, writes this replica, and crosses no zone. What
     could not be replicated raises an alarm here; the alarm on the lag is the replica's.
+
+    Attributes
+    ----------
+    role
+        S3 assumes it.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class Replication(Construct):
         super().__init__(scope, construct_id)
         self._source = source
         self._replica = replica
-        self._role = iam.Role(
+        self.role = iam.Role(
             self,
             "Role",
             assumed_by=iam.ServicePrincipal("s3.amazonaws.com"),
@@ -49,10 +54,10 @@ class Replication(Construct):
         )
         self._allow_reading()
         self._allow_writing()
-        source_zone.allow(self._role, "Decrypt", via="s3")
-        replica_zone.allow(self._role, "Encrypt", "GenerateDataKey", via="s3")
+        source_zone.allow(self.role, "Decrypt", via="s3")
+        replica_zone.allow(self.role, "Encrypt", "GenerateDataKey", via="s3")
         l1_bucket(source).replication_configuration = s3.CfnBucket.ReplicationConfigurationProperty(
-            role=self._role.role_arn, rules=[self._rule()]
+            role=self.role.role_arn, rules=[self._rule()]
         )
         add_alarm(
             self,
@@ -117,4 +122,4 @@ class Replication(Construct):
         )
 
     def _allow(self, actions: list[str], resource: str, conditions: dict[str, object] | None = None) -> None:
-        self._role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource], conditions=conditions))
+        self.role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource], conditions=conditions))

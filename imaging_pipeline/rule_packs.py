@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, ServerlessChecks
-from constructs import Construct
+from constructs import IConstruct
 from pydantic import Field
 
 from imaging_pipeline.stages import Settings, StageConfig
@@ -66,7 +66,7 @@ def acknowledgements() -> tuple[Acknowledgement, ...]:
     return tuple(Acknowledgement.model_validate(entry) for entry in entries)
 
 
-def findings(scope: Construct, config: StageConfig) -> list[Finding]:
+def findings(scope: IConstruct, config: StageConfig) -> list[Finding]:
     """Return what the packs find in an app or a stack that has been synthesized."""
     return sorted(
         Finding(violation.rule_name, _below_stack(resource.construct_path or "", config), violation.description)
@@ -82,7 +82,7 @@ def unanswered(found: Iterable[Finding], config: StageConfig) -> list[Finding]:
     return [finding for finding in found if not any(acknowledgement.answers(finding) for acknowledgement in valid)]
 
 
-def check(scope: Construct, config: StageConfig) -> None:
+def check(scope: IConstruct, config: StageConfig) -> None:
     """Refuse a stage with findings that nobody acknowledged.
 
     Raises

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from aws_cdk import CfnOutput, Environment, Stack
+from aws_cdk import CfnOutput, Environment, Fn, Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from imaging_pipeline.announcements import Announcements
+from imaging_pipeline.delivery import Delivery
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.monitoring import Monitoring
+from imaging_pipeline.network import Network
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.processing_workflow import ProcessingWorkflow
 from imaging_pipeline.replay_workflow import ReplayWorkflow
@@ -45,11 +48,14 @@ class ImagingPipelineStack(Stack):
             cross_region_references=config.replica_region is not None,
             description=f"Medical Imaging Pipeline, stage {config.stage}",
             termination_protection=config.termination_protection,
-            tags={"project": PROJECT, "stage": config.stage},
+            tags=config.tags,
         )
         self._config = config
         self.replica = ReplicaStack(scope, f"{construct_id}-replica", config=config) if config.replica_region else None
         zones = Zones(self, "Zones", config=config)
+        network = None
+        if config.vpc_cidr:
+            network = Network(self, "Network", config=config, cidr=config.vpc_cidr, zone=zones.phi)
         buckets = DicomBuckets(self, "Buckets", config=config, zones=zones)
         ledger = Ledger(self, "Ledger", config=config, zone=zones.phi)
         announcements = Announcements(self, "Announcements", config=config, zones=zones)
@@ -62,6 +68,7 @@ class ImagingPipelineStack(Stack):
             bus=announcements.bus,
             zones=zones,
             replica=self.replica,
+            network=network,
         )
         workflow = ProcessingWorkflow(
             self,
@@ -108,8 +115,9 @@ class ImagingPipelineStack(Stack):
             announcements=announcements,
             zone=zones.phi,
         )
+        readers = [functions.roles[Function.DEIDENTIFICATION]]
         if self.replica:
-            self._replicate(self.replica, buckets=buckets, zones=zones, topic=monitoring.topic)
+            readers.append(self._replicate(self.replica, buckets=buckets, zones=zones, topic=monitoring.topic))
         if config.trail_retention_days:
             Trail(
                 self,
@@ -119,6 +127,18 @@ class ImagingPipelineStack(Stack):
                 buckets=buckets,
                 zone=zones.phi,
             )
+        Delivery(
+            self,
+            "Delivery",
+            config=config,
+            processed_bucket=buckets.processed,
+            zone=zones.research,
+            readers=readers,
+        )
+        if network:
+            network.admit(functions.roles.values())
+        if config.permissions_boundary:
+            self._bound_every_role(config.permissions_boundary)
         self._publish(
             {
                 Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
@@ -147,8 +167,8 @@ class ImagingPipelineStack(Stack):
             }
         )
 
-    def _replicate(self, replica: ReplicaStack, *, buckets: DicomBuckets, zones: Zones, topic: sns.Topic) -> None:
-        """Replicate each zone by itself."""
+    def _replicate(self, replica: ReplicaStack, *, buckets: DicomBuckets, zones: Zones, topic: sns.Topic) -> iam.Role:
+        """Replicate each zone by itself; return the role that reads results for it."""
         Replication(
             self,
             "RawReplication",
@@ -159,7 +179,7 @@ class ImagingPipelineStack(Stack):
             replica_zone=replica.zones.phi,
             topic=topic,
         )
-        Replication(
+        processed = Replication(
             self,
             "ProcessedReplication",
             config=self._config,
@@ -169,6 +189,20 @@ class ImagingPipelineStack(Stack):
             replica_zone=replica.zones.research,
             topic=topic,
         )
+        return processed.role
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The region's zones as CloudFormation finds them, where CDK would ask AWS while it synthesizes."""
+        return [Fn.select(index, Fn.get_azs()) for index in range(self._config.vpc_availability_zones)]
+
+    def _bound_every_role(self, policy: str) -> None:
+        from_managed_policy = (
+            iam.ManagedPolicy.from_managed_policy_arn
+            if policy.startswith("arn:")
+            else iam.ManagedPolicy.from_managed_policy_name
+        )
+        iam.PermissionsBoundary.of(self).apply(from_managed_policy(self, "PermissionsBoundary", policy))
 
     def _publish(self, values: Mapping[Output, str]) -> None:
         """Write each value as a stack output and as an SSM parameter."""

@@ -11,11 +11,21 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from imaging_pipeline.consistency import problems
+from imaging_pipeline.setting_types import (
+    EmailAddresses,
+    LogRetention,
+    PolicyName,
+    PrincipalArns,
+    ProfileName,
+    Strings,
+    Tags,
+    VisibleNetworks,
+    VpcCidr,
+    is_range,
+)
 from runtime.contract import PROJECT, Function
 
-STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
-# Attempts a step may need before it gives up: the first and three retries.
-STEP_ATTEMPTS = 4
 EXPRESS_TIMEOUT_SECONDS = 300
 """The longest that Step Functions lets an EXPRESS execution run."""
 
@@ -50,33 +60,6 @@ DEFAULTS: Mapping[Function, Mapping[str, int]] = {
 }
 
 
-LOG_RETENTION: Mapping[int, RetentionDays] = {
-    1: RetentionDays.ONE_DAY,
-    3: RetentionDays.THREE_DAYS,
-    5: RetentionDays.FIVE_DAYS,
-    7: RetentionDays.ONE_WEEK,
-    14: RetentionDays.TWO_WEEKS,
-    30: RetentionDays.ONE_MONTH,
-    60: RetentionDays.TWO_MONTHS,
-    90: RetentionDays.THREE_MONTHS,
-    120: RetentionDays.FOUR_MONTHS,
-    150: RetentionDays.FIVE_MONTHS,
-    180: RetentionDays.SIX_MONTHS,
-    365: RetentionDays.ONE_YEAR,
-    400: RetentionDays.THIRTEEN_MONTHS,
-    545: RetentionDays.EIGHTEEN_MONTHS,
-    731: RetentionDays.TWO_YEARS,
-    1096: RetentionDays.THREE_YEARS,
-    1827: RetentionDays.FIVE_YEARS,
-    2192: RetentionDays.SIX_YEARS,
-    2557: RetentionDays.SEVEN_YEARS,
-    2922: RetentionDays.EIGHT_YEARS,
-    3288: RetentionDays.NINE_YEARS,
-    3653: RetentionDays.TEN_YEARS,
-}
-"""The days that CloudWatch Logs can keep events for."""
-
-
 class AlarmThresholds(Settings):
     """Values that an alarm's metric must exceed within five minutes."""
 
@@ -85,26 +68,13 @@ class AlarmThresholds(Settings):
     error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
     throttles: int = Field(default=0, ge=0, description="of a function")
     dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")
-    queue_age_seconds: int = Field(default=3600, ge=0, description="of the oldest object that waits for the dispatcher")
+    queue_age_seconds: int = Field(
+        default=3600, ge=0, lt=7 * 24 * 3600, description="of the oldest object that waits; SQS drops it after a week"
+    )
     unaccounted: int = Field(default=0, ge=0, description="objects without a verdict that nobody works on")
     denied_requests: int = Field(default=0, ge=0, description="requests that a bucket refused")
     replication_lag_seconds: int = Field(default=900, ge=60, description="by which a replica is behind its bucket")
     failed_replications: int = Field(default=0, ge=0, description="objects and tags that could not be replicated")
-
-
-def _split_at_commas(value: object) -> object:
-    """Accept `a,b` where a list is meant, since context values from the command line are strings."""
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
-
-
-def _days_as_retention(value: object) -> object:
-    """Accept days where CloudWatch Logs' name of a retention is meant."""
-    days = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if not isinstance(days, int):
-        return value
-    if days not in LOG_RETENTION:
-        raise ValueError(f"CloudWatch keeps logs for one of {', '.join(map(str, LOG_RETENTION))} days")
-    return LOG_RETENTION[days]
 
 
 def _complete(functions: object) -> object:
@@ -113,13 +83,6 @@ def _complete(functions: object) -> object:
         return functions
     every = {name: {**DEFAULTS.get(name, {}), **functions.get(name, {})} for name in Function}
     return functions | every
-
-
-LogRetention = Annotated[RetentionDays, BeforeValidator(_days_as_retention)]
-Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
-EmailAddresses = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
-]
 
 
 class StageConfig(Settings):
@@ -134,10 +97,15 @@ class StageConfig(Settings):
         default=False, description="functions run under this interpreter, so the layer holds this platform's wheels"
     )
 
+    permissions_boundary: PolicyName | None = Field(
+        default=None, description="managed policy, by name or ARN, that bounds every role of the stack"
+    )
+    cost_tags: Tags = Field(default={}, description="of every resource, beside `project` and `stage`")
+
     accepted_prefixes: Strings = Field(default=(), description="of keys that start an execution; none: every prefix")
     accepted_suffixes: Strings = Field(default=(".dcm",), description="in any case; none: every suffix")
     strict: bool = Field(default=False, description="validation's warnings quarantine too")
-    profile: str = Field(default="research", pattern=r"^[a-z0-9-]+$", description="de-identification profile")
+    profile: ProfileName = Field(default="research", description="of de-identification")
 
     retain_data: bool = Field(default=True, description="buckets, the pseudonym key and logs outlive the stack")
     encryption: Literal["aes256", "kms"] = Field(
@@ -192,14 +160,43 @@ class StageConfig(Settings):
     replay_tolerated_failure_percent: int = Field(
         default=5, ge=0, le=100, description="of a replay's objects, above which the replay stops"
     )
+
+    vpc_cidr: VpcCidr | None = Field(
+        default=None, description="of a VPC of the stage's own, in which the functions run; none: no VPC"
+    )
+    vpc_availability_zones: int = Field(default=2, ge=2, le=6, description="in which the VPC has a subnet")
+
+    delivery_principals: PrincipalArns = Field(
+        default=(), description="may take on the delivery role, which alone reads results then; none: no such role"
+    )
+    delivery_networks: VisibleNetworks = Field(
+        default=(), description="CIDR ranges and VPC endpoints from where results may be read; none: from everywhere"
+    )
+    delivery_emails: EmailAddresses = Field(default=(), description="get a message for each complete study")
+
+    xray: bool = Field(default=True, description="functions and state machines send traces")
     alarms: AlarmThresholds = AlarmThresholds()
     alert_emails: EmailAddresses = Field(default=(), description="get alarms and failed executions")
-    delivery_emails: EmailAddresses = Field(default=(), description="get a message for each complete study")
 
     @property
     def name(self) -> str:
         """Name of the stack, the state machine and the dashboard, and the beginning of every other name."""
         return f"{PROJECT}-{self.stage}"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of every resource that can have some."""
+        return {"project": PROJECT, "stage": self.stage, **self.cost_tags}
+
+    @property
+    def delivery_ranges(self) -> list[str]:
+        """CIDR ranges from where results may be read."""
+        return [network for network in self.delivery_networks if is_range(network)]
+
+    @property
+    def delivery_endpoints(self) -> list[str]:
+        """VPC endpoints through which results may be read."""
+        return [network for network in self.delivery_networks if not is_range(network)]
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -214,57 +211,9 @@ class StageConfig(Settings):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        if self.explicit_environment and not (self.account and self.region):
-            raise ValueError("needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`")
-        if self.glacier_after_days < self.infrequent_access_after_days + 30:
-            raise ValueError("glacier_after_days must be at least 30 days after infrequent_access_after_days")
-        _check_retention(self)
-        _check_object_lock(self)
-        _check_replication(self)
-        patience = STEP_ATTEMPTS * sum(self.functions[step].timeout_seconds for step in STEPS)
-        if self.workflow_timeout_seconds <= patience:
-            raise ValueError(f"workflow_timeout_seconds must exceed the {patience} s that the steps may take")
-        if self.stuck_after_seconds <= self.execution_timeout_seconds:
-            raise ValueError(
-                f"stuck_after_seconds must exceed the {self.execution_timeout_seconds} s that an execution may take"
-            )
+        if found := list(problems(self)):
+            raise ValueError("; ".join(found))
         return self
-
-
-def _check_retention(config: StageConfig) -> None:
-    expiring = ("raw_retention_days", "processed_retention_days", "operations_retention_days")
-    for setting in expiring:
-        if getattr(config, setting) and not config.noncurrent_retention_days:
-            raise ValueError(f"{setting} needs noncurrent_retention_days, since an expired object is kept as a version")
-
-
-def _check_object_lock(config: StageConfig) -> None:
-    if (config.object_lock_mode is None) != (config.object_lock_days is None):
-        raise ValueError("object_lock_mode and object_lock_days belong together: give both or neither")
-    if config.object_lock_days is None:
-        return
-    if not config.retain_data:
-        raise ValueError("object_lock_mode needs retain_data, since a bucket of locked objects can't be deleted")
-    if config.raw_retention_days is not None and config.raw_retention_days < config.object_lock_days:
-        raise ValueError("raw_retention_days must not end before object_lock_days, while nothing can be deleted")
-
-
-def _check_replication(config: StageConfig) -> None:
-    if config.pseudonym_key_arn and config.region and f":{config.region}:" not in config.pseudonym_key_arn:
-        raise ValueError(f"pseudonym_key_arn must be of a secret in {config.region}")
-    if config.replica_region is None:
-        return
-    if not (config.account and config.region):
-        raise ValueError("replica_region needs an explicit account and region")
-    if config.replica_region == config.region:
-        raise ValueError(f"replica_region must be another region than {config.region}")
-    if _partition(config.replica_region) != _partition(config.region):
-        raise ValueError(f"replica_region must be in the same partition of AWS as {config.region}")
-
-
-def _partition(region: str) -> str:
-    """Return what tells the partition of AWS in a region's name; nothing is replicated from one to another."""
-    return next((prefix for prefix in ("cn-", "us-gov-") if region.startswith(prefix)), "")
 
 
 def _local() -> dict[str, Any]:

@@ -34,6 +34,10 @@ class Function(StrEnum):
     REPLAY = "replay"
 
 
+STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
+"""The functions that an object passes, in order."""
+
+
 class State(StrEnum):
     """State names of the processing workflow, as operators see them in the console and in runbooks."""
 
@@ -552,6 +556,7 @@ class FunctionVariables(BaseModel):
     POWERTOOLS_SERVICE_NAME: str
     POWERTOOLS_METRICS_NAMESPACE: str = METRIC_NAMESPACE
     POWERTOOLS_LOG_LEVEL: str = "INFO"
+    POWERTOOLS_TRACE_DISABLED: bool = False
     POWERTOOLS_TRACER_CAPTURE_RESPONSE: str = "false"
     POWERTOOLS_TRACER_CAPTURE_ERROR: str = "false"
 

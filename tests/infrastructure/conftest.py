@@ -35,6 +35,8 @@ class StageTemplate:
         self.config = config
         self.stack = ImagingPipelineStack(app, config.name, config=config, env=env)
         self.json: dict[str, Any] = dict(Template.from_stack(self.stack).to_json())
+        replica = self.stack.replica
+        self.replica: dict[str, Any] | None = dict(Template.from_stack(replica).to_json()) if replica else None
 
     def resources(self, resource_type: str) -> dict[str, dict[str, Any]]:
         """Resources of a type, by logical id."""

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import pytest
-from aws_cdk.assertions import Template
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
@@ -27,10 +26,10 @@ class ReplicatedStage(StageTemplate):
 
     def __init__(self, stage: str = "prod", **overrides: Any) -> None:
         super().__init__(stage, **SETTINGS, **overrides)
-        assert self.stack.replica is not None
-        self.replica_json: dict[str, Any] = dict(Template.from_stack(self.stack.replica).to_json())
+        assert self.replica is not None
+        self.replica_json = self.replica
 
-    def replica(self, resource_type: str, id_part: str = "") -> dict[str, Any]:
+    def replicated(self, resource_type: str, id_part: str = "") -> dict[str, Any]:
         """The only resource of the replica stack of a type whose logical id has this part."""
         (resource,) = [
             body
@@ -80,7 +79,7 @@ def test_should_protect_and_retain_replicas_as_their_sources() -> None:
     assert stage.stack.replica.termination_protection
     assert (stage.stack.replica.account, stage.stack.replica.region) == (OVERRIDES["prod"]["account"], ELSEWHERE)
     for zone in ZONES:
-        replica = stage.replica("AWS::S3::Bucket", zone)
+        replica = stage.replicated("AWS::S3::Bucket", zone)
         assert (replica["DeletionPolicy"], replica["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
         source = stage.one("AWS::S3::Bucket", f"Buckets{zone}")
         for same in (
@@ -119,11 +118,11 @@ def test_should_encrypt_replicas_by_a_key_of_their_zone_in_their_region(zone: st
     assert rule["SourceSelectionCriteria"] == {"SseKmsEncryptedObjects": {"Status": "Enabled"}}
     key = stage.output(rule["Destination"]["EncryptionConfiguration"]["ReplicaKmsKeyID"])
     assert key["Fn::GetAtt"][0].startswith(KEYS[zone])
-    (default,) = stage.replica("AWS::S3::Bucket", zone)["Properties"]["BucketEncryption"][
+    (default,) = stage.replicated("AWS::S3::Bucket", zone)["Properties"]["BucketEncryption"][
         "ServerSideEncryptionConfiguration"
     ]
     assert default["ServerSideEncryptionByDefault"]["KMSMasterKeyID"] == key
-    assert stage.replica("AWS::KMS::Key", KEYS[zone])["Properties"]["EnableKeyRotation"] is True
+    assert stage.replicated("AWS::KMS::Key", KEYS[zone])["Properties"]["EnableKeyRotation"] is True
 
 
 def test_should_ask_for_no_key_where_the_stage_has_none() -> None:
@@ -193,14 +192,14 @@ def test_should_let_s3_alone_assume_the_roles() -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_should_alarm_where_s3_publishes_the_lag(zone: str) -> None:
     stage = replicated()
-    alarm = stage.replica("AWS::CloudWatch::Alarm", f"{zone}ReplicationLag")["Properties"]
+    alarm = stage.replicated("AWS::CloudWatch::Alarm", f"{zone}ReplicationLag")["Properties"]
     ((query),) = alarm["Metrics"]
     assert json.dumps(query["Expression"]).count("ReplicationLatency") == 1
     (bucket,) = [part["Ref"] for part in query["Expression"]["Fn::Join"][1] if isinstance(part, dict)]
     assert bucket.startswith(zone)
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (900, "GreaterThanThreshold")
     (topic,) = alarm["AlarmActions"]
-    subscription = stage.replica("AWS::SNS::Subscription")["Properties"]
+    subscription = stage.replicated("AWS::SNS::Subscription")["Properties"]
     assert subscription["TopicArn"] == topic
     assert subscription["Endpoint"] == "a@example.org"
 
@@ -220,7 +219,7 @@ def test_should_alarm_on_what_could_not_be_replicated(zone: str) -> None:
 def test_should_take_thresholds_of_replication_from_the_stage() -> None:
     stage = ReplicatedStage(alarms={"replication_lag_seconds": 3600, "failed_replications": 7})
     for zone in ZONES:
-        lag = stage.replica("AWS::CloudWatch::Alarm", f"{zone}ReplicationLag")["Properties"]["Threshold"]
+        lag = stage.replicated("AWS::CloudWatch::Alarm", f"{zone}ReplicationLag")["Properties"]["Threshold"]
         failures = stage.one("AWS::CloudWatch::Alarm", f"{zone}ReplicationFailures")["Threshold"]
         assert (lag, failures) == (3600, 7)
 

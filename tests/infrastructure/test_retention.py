@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from aws_cdk.assertions import Template
 from aws_cdk.aws_logs import RetentionDays
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from imaging_pipeline.stages import LOG_RETENTION, StageError, stage_config
+from imaging_pipeline.setting_types import LOG_RETENTION
+from imaging_pipeline.stages import StageError, stage_config
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
 from tests.infrastructure.test_snapshots import readable
 
@@ -118,8 +118,8 @@ def test_should_let_the_workflow_tag_a_locked_object() -> None:
 
 def test_should_lock_replicas_of_locked_objects_and_replicate_their_locks() -> None:
     stage = StageTemplate("prod", **LOCK, replica_region="eu-west-1")
-    assert stage.stack.replica is not None
-    replica = Template.from_stack(stage.stack.replica).to_json()["Resources"]
+    assert stage.replica is not None
+    replica = stage.replica["Resources"]
     (raw,) = [b["Properties"] for n, b in replica.items() if b["Type"] == "AWS::S3::Bucket" and n.startswith("Raw")]
     source = stage.one("AWS::S3::Bucket", "BucketsRaw")
     for name in ("ObjectLockEnabled", "ObjectLockConfiguration"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,11 +17,12 @@ from imaging_pipeline import rule_packs
 from imaging_pipeline.rule_packs import Acknowledgement, Finding, UnansweredError
 from imaging_pipeline.stages import STAGES
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, synthesized
+from tests.infrastructure.options import EVERY_OPTION
 
 # Options of a stage that add or change resources.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "mails": ("prod", {"alert_emails": "a@example.org", "delivery_emails": "r@example.org"}),
-    "own keys in dev": ("dev", {"encryption": "kms"}),
+VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "every option": ("prod", EVERY_OPTION),
+    "every option without own keys": ("staging", EVERY_OPTION),
     "express": ("dev", {"workflow_type": "EXPRESS"}),
 }
 each_variant = pytest.mark.parametrize("name", [*STAGES, *VARIANTS])
@@ -38,7 +40,7 @@ def variant(name: str) -> StageTemplate:
 @cache
 def found(name: str) -> tuple[Finding, ...]:
     stage = variant(name)
-    return tuple(rule_packs.findings(stage.stack, stage.config))
+    return tuple(rule_packs.findings(stage.stack.node.root, stage.config))
 
 
 @each_variant
@@ -102,8 +104,10 @@ def test_should_refuse_a_stage_with_a_new_finding_and_say_what_where_and_what_to
 def test_should_pass_cfn_lint(name: str) -> None:
     stage = variant(name)
     region = OVERRIDES.get(stage.config.stage, {}).get("region", "eu-central-1")
-    matches = lint(json.dumps(stage.json), config=ManualArgs(regions=[region], ignore_checks=HARMLESS))
-    assert [(match.rule.id, match.path, match.message) for match in matches] == []
+    templates = [stage.json] + ([stage.replica] if stage.replica else [])
+    for template in templates:
+        matches = lint(json.dumps(template), config=ManualArgs(regions=[region], ignore_checks=HARMLESS))
+        assert [(match.rule.id, match.path, match.message) for match in matches] == []
 
 
 def test_should_see_what_cfn_lint_finds(dev: StageTemplate) -> None:

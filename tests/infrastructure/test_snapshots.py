@@ -6,10 +6,12 @@ import json
 import re
 from typing import Any
 
+import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from tests.infrastructure.conftest import StageTemplate, joined
+from tests.infrastructure.options import OPTIONS, with_option
 
 ASSET_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -30,6 +32,32 @@ def readable(node: Any) -> Any:
 
 def test_should_deploy_what_the_snapshot_shows(every_stage: StageTemplate, snapshot: SnapshotAssertion) -> None:
     assert readable(every_stage.json) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def entries(template: dict[str, Any]) -> dict[str, Any]:
+    """What a template declares: resources, outputs, parameters, conditions and mappings."""
+    sections = {name: body for name, body in readable(template).items() if isinstance(body, dict)}
+    return {f"{section}.{name}": body for section, bodies in sections.items() for name, body in bodies.items()}
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What has to be done to one template to have the other."""
+    old, new = entries(before), entries(after)
+    return {
+        "added": {name: new[name] for name in sorted(new.keys() - old.keys())},
+        "changed": {name: new[name] for name in sorted(new.keys() & old.keys()) if new[name] != old[name]},
+        "removed": sorted(old.keys() - new.keys()),
+    }
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_should_deploy_with_an_option_what_the_snapshot_shows(
+    dev: StageTemplate, option: str, snapshot: SnapshotAssertion
+) -> None:
+    """The whole template, as the differences to that of the stage, which has a snapshot of its own."""
+    changes = differences(dev.json, with_option(option).json)
+    assert changes["added"] or changes["changed"]
+    assert changes == snapshot(extension_class=JSONSnapshotExtension)
 
 
 def test_should_deploy_the_same_states_as_an_express_workflow(dev: StageTemplate, snapshot: SnapshotAssertion) -> None:

@@ -42,6 +42,7 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"account": "12345"}, "account"),
         ({"region": "Frankfurt"}, "region"),
         ({"profile": "../basic"}, "profile"),
+        ({"profile": "strict"}, "profile = 'strict': there is no such profile: choose one of basic, research"),
         ({"colour": "blue"}, "colour"),
         ({"workflow_type": "FAST"}, "workflow_type"),
         ({"dispatcher_concurrency": 1}, "dispatcher_concurrency"),
@@ -53,6 +54,45 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"replay_concurrency": 0}, "replay_concurrency"),
         ({"replay_tolerated_failure_percent": 101}, "replay_tolerated_failure_percent"),
         ({"delivery_emails": "nobody"}, "delivery_emails.0"),
+        ({"alarms": {"queue_age_seconds": 604800}}, "alarms.queue_age_seconds"),
+        ({"retain_data": False, "termination_protection": True}, "retain_data must stay true"),
+        (
+            {"functions": {"dispatcher": {"reserved_concurrency": 9}}},
+            "dispatcher_concurrency must not exceed functions.dispatcher.reserved_concurrency",
+        ),
+        ({"vpc_cidr": "10.42.0.0"}, "vpc_cidr = '10.42.0.0': must be between /16 and /24"),
+        ({"vpc_cidr": "10.42.0.0/15"}, "must be between /16 and /24"),
+        ({"vpc_cidr": "10.42.0.1/20"}, "must be an IPv4 range such as 10.42.0.0/20"),
+        ({"vpc_cidr": "fd00::/20"}, "must be an IPv4 range"),
+        ({"vpc_cidr": "198.51.100.0/24"}, "must be a range of private addresses"),
+        ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": 1}, "vpc_availability_zones"),
+        ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": 7}, "vpc_availability_zones"),
+        ({"vpc_availability_zones": 2}, "vpc_availability_zones needs vpc_cidr"),
+        ({"permissions_boundary": "not a name"}, "permissions_boundary"),
+        ({"permissions_boundary": "arn:aws:iam::123456789012:role/x"}, "permissions_boundary"),
+        (
+            {"account": "210987654321", "permissions_boundary": "arn:aws:iam::123456789012:policy/x"},
+            "permissions_boundary must be a policy of account 210987654321, or one of AWS",
+        ),
+        ({"delivery_principals": "*"}, "delivery_principals.0"),
+        ({"delivery_principals": "arn:aws:iam::123456789012:root"}, "delivery_principals.0"),
+        ({"delivery_principals": "arn:aws:iam::123456789012:role/*"}, "delivery_principals.0"),
+        ({"delivery_networks": "vpc-0123456789abcdef0"}, "delivery_networks.0"),
+        ({"delivery_networks": "198.51.100.7/24"}, "must be a CIDR range or the id of a VPC endpoint"),
+        ({"delivery_networks": "198.51.100.0/24,0.0.0.0/0"}, "is everywhere: leave delivery_networks out"),
+        ({"delivery_networks": "::/0"}, "is everywhere"),
+        ({"delivery_networks": "192.168.1.0/24"}, "name the VPC endpoint of that network"),
+        ({"xray": "sometimes"}, "xray"),
+        ({"cost_tags": "cost-center"}, "say it as <name>=<value>,<name>=<value>"),
+        ({"cost_tags": {"stage": "x"}}, "stage are the pipeline's own tags"),
+        ({"cost_tags": {"Project": "x"}}, "project are the pipeline's own tags"),
+        ({"cost_tags": {"AWS:x": "1"}}, "names that begin with aws: are for AWS"),
+        ({"cost_tags": {"owner": "1", "Owner": "2"}}, "names must differ by more than upper and lower case"),
+        ({"cost_tags": {"a" * 129: ""}}, "a tag's name has 1 to 128 characters"),
+        ({"cost_tags": {"": "1"}}, "a tag's name has 1 to 128 characters"),
+        ({"cost_tags": {"a": "b" * 257}}, "and its value up to 256"),
+        ({"cost_tags": {"a": "<b>"}}, "a tag holds letters, digits, spaces"),
+        ({"cost_tags": {f"tag-{number}": "" for number in range(49)}}, "AWS allows 50 tags a resource"),
     ],
 )
 def test_should_refuse_a_setting_out_of_range_in_one_sentence(overrides: dict[str, Any], named: str) -> None:
@@ -63,6 +103,49 @@ def test_should_refuse_a_setting_out_of_range_in_one_sentence(overrides: dict[st
     assert named in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+def test_should_name_every_inconsistency_at_once() -> None:
+    with pytest.raises(StageError) as refusal:
+        stage_config("dev", {"stuck_after_seconds": 1, "vpc_availability_zones": 2})
+    assert "stuck_after_seconds must" in str(refusal.value)
+    assert "vpc_availability_zones needs" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"vpc_cidr": "10.42.0.0/20"},
+        {"delivery_networks": "198.51.100.0/24"},
+        {"delivery_principals": "arn:aws:iam::123456789012:user/portal"},
+    ],
+)
+def test_should_refuse_on_this_machine_what_the_emulator_can_not_do(overrides: dict[str, str]) -> None:
+    (setting,) = overrides
+    with pytest.raises(StageError, match=rf"{setting} .*not for functions that run on this machine"):
+        stage_config("local", overrides)
+
+
+def test_should_refuse_production_that_loses_its_data() -> None:
+    with pytest.raises(StageError, match="retain_data must stay true"):
+        stage_config("prod", OVERRIDES["prod"] | {"retain_data": "false"})
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"permissions_boundary": "boundary", "account": "210987654321"},
+        {"permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess", "account": "210987654321"},
+        {"permissions_boundary": "arn:aws-cn:iam::210987654321:policy/a/b", "account": "210987654321"},
+        {"vpc_cidr": "100.64.0.0/16", "vpc_availability_zones": "6"},
+        {"delivery_principals": "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_R_0a"},
+        {"delivery_networks": "198.51.100.7/32,2001:db8::/32,vpce-01234567"},
+        {"cost_tags": {"Kostenstelle Süd": "4711 / +-=._:@"}},
+        {"functions": {"dispatcher": {"reserved_concurrency": 10}}},
+    ],
+)
+def test_should_accept_what_aws_accepts(overrides: dict[str, Any]) -> None:
+    stage_config("dev", overrides)
 
 
 @pytest.mark.parametrize("given", [{}, {"account": "123456789012"}, {"region": "eu-central-1"}])

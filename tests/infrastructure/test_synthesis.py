@@ -13,9 +13,22 @@ from typing import Any
 
 import pytest
 
-from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
+from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY, StageTemplate
+from tests.infrastructure.options import ACCOUNT, OPTIONS
 
 UNREACHABLE = "http://127.0.0.1:9"
+
+CONTEXT_FILE: dict[str, Any] = {
+    "stage": "prod",
+    "account": ACCOUNT,
+    "region": "eu-central-1",
+    "cost_tags": {"cost-center": "4711", "owner": "Radiology"},
+    **{name: value for option in OPTIONS.values() for name, value in option.items()},
+}
+# As `-c <setting>=<value>` arrives: text, where a list is its parts with commas, and a mapping its pairs.
+COMMAND_LINE: dict[str, Any] = {
+    name: ",".join(value) if isinstance(value, list) else str(value) for name, value in CONTEXT_FILE.items()
+} | {"cost_tags": "cost-center=4711,owner=Radiology"}
 
 
 def run_app(
@@ -92,6 +105,24 @@ def test_should_put_only_the_runtime_package_into_the_function(tmp_path: Path) -
     assert {path.split("/")[0] for path in code} == {"runtime"}
     assert "runtime/contract.py" in code
     assert not [path for path in code if "__pycache__" in path or "requirements" in path]
+
+
+@pytest.mark.parametrize("context", [COMMAND_LINE, CONTEXT_FILE], ids=["command line", "cdk.context.json"])
+def test_should_take_options_from_the_command_line_and_from_a_file(tmp_path: Path, context: dict[str, Any]) -> None:
+    result = run_app(tmp_path / "out", context | {"aws:cdk:bundling-stacks": []})
+    assert result.returncode == 0, result.stderr
+    name = "medical-imaging-pipeline-prod"
+    template = json.loads((tmp_path / "out" / f"{name}.template.json").read_text())
+    expected = StageTemplate("prod", **{key: value for key, value in CONTEXT_FILE.items() if key != "stage"})
+    assert template["Resources"].keys() == expected.json["Resources"].keys()
+    policies = [
+        [r for r in found["Resources"].values() if r["Type"] in {"AWS::S3::BucketPolicy", "AWS::EC2::VPCEndpoint"}]
+        for found in (template, expected.json)
+    ]
+    assert policies[0] == policies[1]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["artifacts"][name]["properties"]["tags"]["cost-center"] == "4711"
+    assert "missing" not in manifest, "nothing has to be looked up with credentials"
 
 
 @pytest.mark.parametrize(

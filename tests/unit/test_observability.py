@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import traceback
@@ -183,6 +184,17 @@ def test_should_not_write_what_libraries_log_or_warn() -> None:
 
 def test_should_not_trace_outside_of_lambda() -> None:
     assert tracer.disabled
+
+
+@pytest.mark.parametrize("is_disabled", [True, False])
+def test_should_trace_in_lambda_unless_the_stage_says_otherwise(is_disabled: bool) -> None:
+    """The variable is what the infrastructure writes: a function that sends no traces makes none either."""
+    variables = {"LAMBDA_TASK_ROOT": "/var/task", "POWERTOOLS_TRACE_DISABLED": str(is_disabled).lower()}
+    script = "from runtime.observability import tracer; print(tracer.disabled)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | variables, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(is_disabled)
 
 
 def test_should_not_quote_the_environment_when_a_variable_is_missing() -> None:

@@ -1,0 +1,197 @@
+"""The delivery options: a role for those who hand out results, and who may read results from where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+
+from tests.infrastructure.conftest import StageTemplate, joined
+from tests.infrastructure.options import ENDPOINT, PORTAL, RANGE, RESEARCHERS, with_every_option, with_option
+
+INSIDE, OUTSIDE = "198.51.100.7", "203.0.113.7"
+OTHER_ENDPOINT = "vpce-0fedcba9876543210"
+ADMINISTRATOR = "arn:aws:iam::123456789012:role/administrator"
+
+# How IAM compares one value of a request with one of a policy.
+COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
+    "String": lambda given, listed: given == listed,
+    "Arn": fnmatchcase,
+    "IpAddress": lambda given, listed: ip_address(given) in ip_network(listed),
+    "Bool": lambda given, listed: given == listed,
+    "Numeric": lambda given, listed: float(given) < float(listed),
+}
+OPERATORS = {
+    "ArnNotEquals": ("Arn", False),
+    "StringNotEquals": ("String", False),
+    "NotIpAddress": ("IpAddress", False),
+    "Bool": ("Bool", True),
+    "NumericLessThan": ("Numeric", True),
+}
+
+
+def holds(conditions: Mapping[str, Mapping[str, Any]], request: Mapping[str, str]) -> bool:
+    """Tell whether every condition holds, as IAM evaluates it: a negated operator does where its key is missing."""
+    for operator, keys in conditions.items():
+        name, is_positive = OPERATORS[operator]
+        for key, values in keys.items():
+            texts = [joined(value) if not isinstance(value, float) else str(value) for value in _listed(values)]
+            found = key in request and any(COMPARISONS[name](request[key], text) for text in texts)
+            if found is not is_positive:
+                return False
+    return True
+
+
+def _listed(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else [values]
+
+
+def refusals(stage: StageTemplate, bucket: str, action: str, **request: str) -> list[str]:
+    """Ids of the statements in a bucket's policy that refuse a request for one of its objects."""
+    context = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
+    context |= {KEYS[name]: value for name, value in request.items()}
+    statements = stage.one("AWS::S3::BucketPolicy", bucket)["PolicyDocument"]["Statement"]
+    return [
+        statement.get("Sid", "")
+        for statement in statements
+        if statement["Effect"] == "Deny"
+        and statement["Principal"] == {"AWS": "*"}
+        and any(fnmatchcase(action, pattern) for pattern in _listed(statement["Action"]))
+        and any(joined(resource).endswith("/*") for resource in _listed(statement["Resource"]))
+        and holds(statement["Condition"], context)
+    ]
+
+
+KEYS = {"principal": "aws:PrincipalArn", "address": "aws:SourceIp", "endpoint": "aws:SourceVpce"}
+
+
+def role_of(stage: StageTemplate, part: str) -> str:
+    (name,) = [name for name in stage.resources("AWS::IAM::Role") if part in name]
+    return f"${{{name}.Arn}}"
+
+
+@pytest.fixture(params=["dev", "prod"])
+def stage(request: pytest.FixtureRequest) -> StageTemplate:
+    """A stage that restricts delivery: alone, and with every other option and keys of its own."""
+    return with_every_option("prod") if request.param == "prod" else with_option("delivery")
+
+
+def test_should_let_the_named_principals_and_nobody_else_take_on_the_delivery_role(stage: StageTemplate) -> None:
+    role = stage.one("AWS::IAM::Role", "DeliveryRole")
+    assert role["RoleName"] == f"{stage.config.name}-delivery"
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Effect"], trust["Action"]) == ("Allow", "sts:AssumeRole")
+    assert trust["Principal"] == {"AWS": [RESEARCHERS, PORTAL]}
+    assert role["MaxSessionDuration"] == 12 * 3600
+
+
+def test_should_let_the_delivery_role_read_results_and_nothing_else(stage: StageTemplate) -> None:
+    (processed,) = [name for name in stage.resources("AWS::S3::Bucket") if "Processed" in name]
+    keys = stage.resources("AWS::KMS::Key")
+    allowed = {
+        (action, joined(resource))
+        for statement in stage.statements("DeliveryRole")
+        for action in _listed(statement["Action"])
+        for resource in _listed(statement["Resource"])
+    }
+    decrypting = {("kms:Decrypt", f"${{{name}.Arn}}") for name in keys if "Processed" in name or "Research" in name}
+    assert len(decrypting) == (1 if stage.config.encryption == "kms" else 0)
+    assert allowed == decrypting | {
+        ("s3:GetObject", f"${{{processed}.Arn}}/*"),
+        ("s3:ListBucket", f"${{{processed}.Arn}}"),
+    }
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging"])
+@pytest.mark.parametrize(
+    ("where", "refused"),
+    [
+        ({"address": INSIDE}, []),
+        ({"endpoint": ENDPOINT}, []),
+        ({"address": OUTSIDE}, ["ReadFromDeliveryNetworksOnly"]),
+        ({"endpoint": OTHER_ENDPOINT}, ["ReadFromDeliveryNetworksOnly"]),
+        ({}, ["ReadFromDeliveryNetworksOnly"]),  # a service that acts for the role, and tells neither
+    ],
+)
+def test_should_let_the_delivery_role_and_its_links_read_from_the_networks_only(
+    stage: StageTemplate, action: str, where: dict[str, str], refused: list[str]
+) -> None:
+    """A link is a request by the role that signed it, from where it is followed."""
+    delivery = role_of(stage, "DeliveryRole")
+    assert refusals(stage, "Processed", action, principal=delivery, **where) == refused
+
+
+@pytest.mark.parametrize("where", [{"address": INSIDE}, {"endpoint": ENDPOINT}, {"address": OUTSIDE}, {}])
+def test_should_refuse_results_to_everybody_else_wherever_they_are(stage: StageTemplate, where: dict[str, str]) -> None:
+    for principal in (ADMINISTRATOR, RESEARCHERS, role_of(stage, "ValidationRole"), role_of(stage, "ReplayRole")):
+        assert "ReadThroughDeliveryRoleOnly" in refusals(
+            stage, "Processed", "s3:GetObject", principal=principal, **where
+        )
+
+
+@pytest.mark.parametrize("where", [{"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}, {}])
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion"])
+def test_should_never_refuse_the_pipelines_own_reading(
+    stage: StageTemplate, action: str, where: dict[str, str]
+) -> None:
+    """De-identification looks at each result it wrote, from wherever Lambda runs it."""
+    deidentification = role_of(stage, "DeidentificationRole")
+    assert refusals(stage, "Processed", action, principal=deidentification, **where) == []
+
+
+def test_should_exempt_every_role_of_the_pipeline_that_may_read_results(stage: StageTemplate) -> None:
+    """Whoever is given the right to read results has to be given to `Delivery` too, or is locked out."""
+    (processed,) = [name for name in stage.resources("AWS::S3::Bucket") if "Processed" in name]
+    readers = {
+        (role["Ref"], action)
+        for policy in stage.resources("AWS::IAM::Policy").values()
+        for role in policy["Properties"]["Roles"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for action in _listed(statement["Action"])
+        if action.startswith("s3:GetObject")
+        and any(f"${{{processed}.Arn}}/" in joined(resource) for resource in _listed(statement["Resource"]))
+    }
+    assert {role for role, _ in readers if "DeidentificationRole" in role}
+    for role, action in readers:
+        if "DeliveryRole" not in role:
+            assert refusals(stage, "Processed", action, principal=f"${{{role}.Arn}}") == []
+
+
+@pytest.mark.parametrize("action", ["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"])
+def test_should_refuse_reading_only(stage: StageTemplate, action: str) -> None:
+    """The policy itself stays changeable, so that a wrong setting can be mended."""
+    assert refusals(stage, "Processed", action, principal=ADMINISTRATOR, address=OUTSIDE) == []
+    assert refusals(stage, "Raw", "s3:GetObject", principal=ADMINISTRATOR, address=OUTSIDE) == []
+
+
+@pytest.mark.parametrize(
+    ("networks", "refused"),
+    [
+        ([RANGE], {INSIDE: False, OUTSIDE: True, ENDPOINT: True}),
+        ([ENDPOINT], {INSIDE: True, OUTSIDE: True, ENDPOINT: False}),
+        ([RANGE, "203.0.113.0/29"], {INSIDE: False, OUTSIDE: False, ENDPOINT: True}),
+    ],
+)
+def test_should_know_ranges_and_endpoints_apart(networks: list[str], refused: dict[str, bool]) -> None:
+    stage = StageTemplate("dev", delivery_networks=networks)
+    for network, is_refused in refused.items():
+        where = {"endpoint" if network.startswith("vpce-") else "address": network}
+        assert bool(refusals(stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, **where)) is is_refused
+    assert not [name for name in stage.resources("AWS::IAM::Role") if "Delivery" in name], "no principals, no role"
+
+
+def test_should_let_the_delivery_role_read_from_everywhere_where_no_network_is_named() -> None:
+    stage = StageTemplate("dev", delivery_principals=[PORTAL])
+    for where in ({"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}):
+        delivery, deidentification = role_of(stage, "DeliveryRole"), role_of(stage, "DeidentificationRole")
+        assert refusals(stage, "Processed", "s3:GetObject", principal=delivery, **where) == []
+        assert refusals(stage, "Processed", "s3:GetObject", principal=deidentification, **where) == []
+        assert refusals(stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, **where)
+
+
+def test_should_restrict_nothing_and_have_no_role_by_default(every_stage: StageTemplate) -> None:
+    assert refusals(every_stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, address=OUTSIDE) == []
+    assert not [name for name in every_stage.resources("AWS::IAM::Role") if "Delivery" in name]
