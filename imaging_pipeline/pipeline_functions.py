@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from string import ascii_letters, punctuation
 
-from aws_cdk import ArnFormat, AssetHashType, Duration, IgnoreMode, Stack
+from aws_cdk import ArnFormat, AssetHashType, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -15,10 +15,12 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.queues import dead_letter_queue
+from imaging_pipeline.runtime_code import code_version, runtime_code
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
 from runtime.contract import (
@@ -57,6 +59,8 @@ class PipelineFunctions(Construct):
         The Lambda functions.
     log_groups
         Their log groups, `/aws/lambda/<stack>-<function>`.
+    code_version
+        Of what runs in them.
     schedule_dead_letters
         Ticks of the schedules that their function could not be given, or that it failed on.
     """
@@ -69,21 +73,19 @@ class PipelineFunctions(Construct):
         config: StageConfig,
         buckets: DicomBuckets,
         ledger: Ledger,
+        audit: AuditTable,
         bus: events.EventBus,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         self._buckets = buckets
         self._ledger = ledger
+        self._audit = audit
         self._bus = bus
         self.schedule_dead_letters = dead_letter_queue(self, "schedule", config=config)
         self._layers: dict[str, lambda_.LayerVersion] = {}
-        # Only the package `runtime`, under its own name, so that imports read the same here and there.
-        self._code = lambda_.Code.from_asset(
-            str(REPOSITORY),
-            exclude=["/*", "!/runtime", "/runtime/requirements.*", "__pycache__"],
-            ignore_mode=IgnoreMode.GIT,
-        )
+        self._code = runtime_code()
+        self.code_version = code_version()
         pseudonym_key = self._pseudonym_key()
         self.log_groups: Mapping[Function, logs.LogGroup] = {name: self._log_group(name) for name in Function}
         self._state_machine_arn = _state_machine_arn(self, config)
@@ -97,6 +99,7 @@ class PipelineFunctions(Construct):
         self._grant_checking(buckets.processed)
         for name, actions in LEDGER_ACTIONS.items():
             ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
+        audit.allow_recording(self.functions[Function.DISPATCHER])
 
     def _variables(self, pseudonym_key: secretsmanager.Secret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
@@ -114,7 +117,10 @@ class PipelineFunctions(Construct):
                 DeidentificationVariables,
                 ledger | processed | {"PSEUDONYM_SECRET_ARN": pseudonym_key.secret_arn, "PROFILE": config.profile},
             ),
-            Function.DISPATCHER: (DispatcherVariables, starting),
+            Function.DISPATCHER: (
+                DispatcherVariables,
+                starting | {"AUDIT_TABLE": self._audit.table.table_name, "CODE_VERSION": self.code_version},
+            ),
             Function.REPLAY: (ReplayVariables, starting),
             Function.RECONCILIATION: (
                 ReconciliationVariables,

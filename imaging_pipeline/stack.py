@@ -10,6 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from imaging_pipeline.announcements import Announcements
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.ledger import Ledger
@@ -37,17 +38,21 @@ class ImagingPipelineStack(Stack):
         self._config = config
         buckets = DicomBuckets(self, "Buckets", config=config)
         ledger = Ledger(self, "Ledger", config=config, phi_key=buckets.phi_key)
+        audit = AuditTable(self, "Audit", config=config, name="audit", key=buckets.phi_key)
+        # Of its own, since nobody who gives out links may reach the PHI zone.
+        link_audit = AuditTable(self, "LinkAudit", config=config, name="link-audit", key=buckets.research_key)
         announcements = Announcements(self, "Announcements", config=config)
         functions = PipelineFunctions(
-            self, "Functions", config=config, buckets=buckets, ledger=ledger, bus=announcements.bus
+            self, "Functions", config=config, buckets=buckets, ledger=ledger, audit=audit, bus=announcements.bus
         )
         workflow = ProcessingWorkflow(
             self,
             "Workflow",
             config=config,
-            functions=functions.functions,
+            functions=functions,
             raw_bucket=buckets.raw,
             ledger=ledger,
+            audit=audit,
             bus=announcements.bus,
         )
         replay = ReplayWorkflow(
@@ -107,6 +112,8 @@ class ImagingPipelineStack(Stack):
                 Output.INTAKE_DEAD_LETTERS_URL: intake.dead_letters.queue_url,
                 Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
                 Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
+                Output.AUDIT_TABLE_NAME: audit.table.table_name,
+                Output.LINK_AUDIT_TABLE_NAME: link_audit.table.table_name,
             }
         )
 

@@ -48,8 +48,9 @@ def handler(event: dict[str, Any]) -> StepResponse:
     execution = parse(event=event, model=ExecutionInput)
     source = storage.S3Object(s3, execution.object)
     logger.append_keys(object_id=source.coordinates.object_id)
+    engine = deidentifier(execution.profile or variables.PROFILE)
     try:
-        body = deidentify(execution, source)
+        body = deidentify(execution, source, engine)
     except RejectedError as rejection:
         findings = rejection.findings
     except DicomError as error:
@@ -60,13 +61,12 @@ def handler(event: dict[str, Any]) -> StepResponse:
         logger.info("deidentified", extra={"report": body.model_dump(mode="json", exclude={"output_key"})})
         return StepResponse.accepted(body)
     logger.info("rejected", extra={"reasons": [finding.code for finding in findings]})
-    return StepResponse.rejected(source.coordinates, reported(findings))
+    return StepResponse.rejected(source.coordinates, reported(findings), engine.applied)
 
 
-def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
+def deidentify(execution: ExecutionInput, source: storage.S3Object, engine: Deidentifier) -> DeidentificationBody:
     """De-identify one object version and write the result, unless its instance was delivered already."""
     header = read_header(source)
-    engine = deidentifier(execution.profile or variables.PROFILE)
     deidentified = engine.deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
