@@ -48,9 +48,8 @@ def handler(event: dict[str, Any]) -> StepResponse:
     execution = parse(event=event, model=ExecutionInput)
     source = storage.S3Object(s3, execution.object)
     logger.append_keys(object_id=source.coordinates.object_id)
-    engine = deidentifier(execution.profile or variables.PROFILE)
     try:
-        body = deidentify(execution, source, engine)
+        body = deidentify(execution, source)
     except RejectedError as rejection:
         findings = rejection.findings
     except DicomError as error:
@@ -61,13 +60,18 @@ def handler(event: dict[str, Any]) -> StepResponse:
         logger.info("deidentified", extra={"report": body.model_dump(mode="json", exclude={"output_key"})})
         return StepResponse.accepted(body)
     logger.info("rejected", extra={"reasons": [finding.code for finding in findings]})
-    return StepResponse.rejected(source.coordinates, reported(findings), engine.applied)
+    return StepResponse.rejected(source.coordinates, reported(findings), engine(execution).applied)
 
 
-def deidentify(execution: ExecutionInput, source: storage.S3Object, engine: Deidentifier) -> DeidentificationBody:
+def engine(execution: ExecutionInput) -> Deidentifier:
+    """Return the engine for an execution: with the profile it asks for, else the stage's."""
+    return deidentifier(execution.profile or variables.PROFILE)
+
+
+def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
     """De-identify one object version and write the result, unless its instance was delivered already."""
     header = read_header(source)
-    deidentified = engine.deidentify(header, release_risks=execution.release is not None)
+    deidentified = engine(execution).deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
     sop_instance_uid = header.text(SOP_INSTANCE_UID) or ""
