@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output-key", type=_output_key, metavar="KEY", help="all about a result, or a study as <patient>/<study>/"
     )
     which.add_argument("--since", type=console.moment, metavar="TIME", help="all since then, in UTC, as 2026-11-23")
-    parser.add_argument("--until", type=console.moment, default="~", metavar="TIME", help="with --since: before then")
+    parser.add_argument("--until", type=console.moment, metavar="TIME", help="with --since: before then")
     parser.add_argument(
         "--event", action="append", type=AuditEvent, choices=list(AuditEvent), help="only these; may be given often"
     )
@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
     """Print the records that answer the question, oldest first; 1 if there are none."""
+    if arguments.until and not arguments.since:
+        console.complain(arguments, "say since when, too: --until bounds --since.")
+        return 2
     found = _found(arguments, Stage(arguments.stage))
     records = sorted((each for each in found if _wanted(arguments, each)), key=lambda each: each.at)
     if arguments.json:
@@ -57,7 +60,7 @@ def _found(arguments: argparse.Namespace, stage: Stage) -> Iterator[AuditRecord]
     else:
         for event in arguments.event or AuditEvent:
             log = _log(stage, event)
-            yield from log.of_event(event, since=arguments.since, until=arguments.until)
+            yield from log.of_event(event, since=arguments.since, until=arguments.until or "~")
 
 
 def _log(stage: Stage, event: AuditEvent) -> AuditLog:
