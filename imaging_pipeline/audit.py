@@ -32,9 +32,6 @@ class AuditTable(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._key = key
-        self._actions = ["dynamodb:PartiQLInsert"]
-        if config.runs_on_this_machine:
-            self._actions.append("dynamodb:ExecuteStatement")  # what the emulator, which knows no PartiQL rights, asks
         table_name = f"{config.name}-{name}"
         self.table = dynamodb.Table(
             self,
@@ -63,7 +60,9 @@ class AuditTable(Construct):
 
     def allow_recording(self, grantee: iam.IGrantable) -> None:
         """Allow to add records, which is no right to read, change or remove one, with what the table's key demands."""
-        iam.Grant.add_to_principal(grantee=grantee, actions=self._actions, resource_arns=[self.table.table_arn])
+        iam.Grant.add_to_principal(
+            grantee=grantee, actions=["dynamodb:PartiQLInsert"], resource_arns=[self.table.table_arn]
+        )
         if self._key:
             self._key.grant_encrypt_decrypt(grantee)
 

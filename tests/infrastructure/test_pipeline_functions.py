@@ -76,8 +76,7 @@ def ledger_rights(stage: StageTemplate, *actions: str) -> set[tuple[str, str]]:
 def recording_rights(stage: StageTemplate) -> set[tuple[str, str]]:
     """Add to the audit log of the PHI zone."""
     (table,) = [key for key in stage.resources("AWS::DynamoDB::Table") if key.startswith("AuditTable")]
-    emulator = {("dynamodb:ExecuteStatement", f"${{{table}.Arn}}")} if stage.config.runs_on_this_machine else set()
-    return {("dynamodb:PartiQLInsert", f"${{{table}.Arn}}")} | emulator
+    return {("dynamodb:PartiQLInsert", f"${{{table}.Arn}}")}
 
 
 def starting_rights(stage: StageTemplate) -> set[tuple[str, str]]:
