@@ -6,7 +6,8 @@ import pytest
 from runtime.audit import study_of
 from runtime.contract import AuditEvent, AuditRecord, verdict_record_id
 from tests.unit.audit_tables import away
-from tests.unit.operations.conftest import LINK_AUDIT_TABLE, PROCESSED, Operator, Stage
+from tests.unit.conftest import PROCESSED
+from tests.unit.operations.conftest import LINK_AUDIT_TABLE, Operator, Stage
 
 OBJECT_ID, OTHER_ID = "0" * 32, "1" * 32
 KEY, OTHER_KEY = "p1/2.25.1/2.25.2/2.25.3.dcm", "p1/2.25.9/2.25.2/2.25.4.dcm"
