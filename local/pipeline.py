@@ -71,7 +71,7 @@ class Pipeline:
     Attributes
     ----------
     outputs
-        The same.
+        Names and addresses that the stack published.
     """
 
     def __init__(self, outputs: Mapping[Output, str]) -> None:
