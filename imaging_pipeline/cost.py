@@ -1,7 +1,7 @@
 """What a stage costs per million objects: `python -m imaging_pipeline.cost --stage dev`.
 
 Counted from the synthesized template (states on the way of a delivered object, memory and architecture of functions,
-indexes of the ledger, batch size) and from assumptions that are printed; multiplied by list prices in `prices.json`.
+indexes of the tables, batch size) and from assumptions that are printed; multiplied by list prices in `prices.json`.
 Storage, the objects' own uploads and what is not delivered are left out.
 """
 
@@ -51,6 +51,7 @@ class Assumptions:
     ledger_writes: float = _assumed(6, "writes: receive, run, study, claim, confirm, verdict; of items up to 1 KB")
     ledger_reads: float = _assumed(2, "consistent reads, of items up to 4 KB")
     indexed_writes: float = _assumed(3.5, "writes to each index: those that move an item count as two")
+    audit_writes: float = _assumed(1, "writes of the audit record of up to 1 KB, to its table and to each index")
     log_kb: float = _assumed(12, "KB of logs of functions and workflow")
     traced_percent: float = _assumed(5, "percent of requests that X-Ray samples")
 
@@ -100,7 +101,7 @@ def bill(template: Mapping[str, Any], assumed: Assumptions) -> list[Line]:
     return [
         *_workflow(template, assumed),
         *_functions(template, assumed),
-        *_ledger(template, assumed),
+        *_tables(template, assumed),
         Line("s3_put", MILLION * (assumed.s3_puts + assumed.s3_lists)),
         Line("s3_get", MILLION * assumed.s3_gets),
         # Sent once; received and deleted in batches.
@@ -134,10 +135,21 @@ def _functions(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Li
         yield Line(f"lambda_gb_second_{architecture}", gb_seconds, of=f", {name}")
 
 
-def _ledger(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]:
-    indexes = len(_only(template, "AWS::DynamoDB::Table", "")["GlobalSecondaryIndexes"])
-    yield Line("dynamodb_write", MILLION * (assumed.ledger_writes + indexes * assumed.indexed_writes))
-    yield Line("dynamodb_read", MILLION * assumed.ledger_reads)
+def _tables(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]:
+    ledger_writes = assumed.ledger_writes + _indexes(template, "LedgerTable") * assumed.indexed_writes
+    yield Line("dynamodb_write", MILLION * ledger_writes, of=", ledger")
+    yield Line("dynamodb_read", MILLION * assumed.ledger_reads, of=", ledger")
+    audit_writes = assumed.audit_writes * (1 + _indexes(template, "AuditTable"))
+    yield Line("dynamodb_write", MILLION * audit_writes, of=", audit log")
+
+
+def _indexes(template: Mapping[str, Any], table: str) -> int:
+    (found,) = [
+        resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::DynamoDB::Table" and name.startswith(table)
+    ]
+    return len(found["GlobalSecondaryIndexes"])
 
 
 def _traces(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]:

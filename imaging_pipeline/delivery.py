@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
+from runtime.contract import Output
 
 LONGEST_SESSION: Final = Duration.hours(12)
 """The most that IAM allows: a download link dies with the session that signed it."""
+
+LOOKED_UP: Final = (Output.PROCESSED_BUCKET_NAME, Output.LINK_AUDIT_TABLE_NAME)
+"""What the command that makes links finds the stage by."""
 
 
 class Delivery(Construct):
@@ -29,6 +34,8 @@ class Delivery(Construct):
         Holds the results.
     zone
         Of that bucket.
+    audit
+        Where links are recorded before they are handed out.
     readers
         The pipeline's own roles that read objects of that bucket.
 
@@ -46,20 +53,21 @@ class Delivery(Construct):
         config: StageConfig,
         processed_bucket: s3.Bucket,
         zone: Zone,
+        audit: AuditTable,
         readers: Sequence[iam.IRole],
     ) -> None:
         super().__init__(scope, construct_id)
         self._bucket = processed_bucket
         own = [reader.role_arn for reader in readers]
-        self.role = self._delivery_role(config, zone) if config.delivery_principals else None
+        self.role = self._delivery_role(config, zone, audit) if config.delivery_principals else None
         if self.role:
             allowed = [*own, self.role.role_arn]
             self._refuse("ReadThroughDeliveryRoleOnly", {"ArnNotEquals": {"aws:PrincipalArn": allowed}})
         if config.delivery_networks:
             self._refuse("ReadFromDeliveryNetworksOnly", _elsewhere(config, own))
 
-    def _delivery_role(self, config: StageConfig, zone: Zone) -> iam.Role:
-        """Read results, list their keys, and use the research zone's key for that: nothing of the PHI zone."""
+    def _delivery_role(self, config: StageConfig, zone: Zone, audit: AuditTable) -> iam.Role:
+        """Read results, list their keys, and record links, with the research zone's key: nothing of the PHI zone."""
         role = iam.Role(
             self,
             "Role",
@@ -72,6 +80,14 @@ class Delivery(Construct):
         # Also, only to who may list does S3 say that an object is gone; to others, that access is denied.
         role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self._bucket.bucket_arn]))
         zone.allow(role, "Decrypt", via="s3")
+        audit.allow_recording(role)
+        looked_up = [
+            Stack.of(self).format_arn(
+                service="ssm", resource="parameter", resource_name=output.parameter(config.stage)[1:]
+            )
+            for output in LOOKED_UP
+        ]
+        role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameter"], resources=looked_up))
         return role
 
     def _refuse(self, sid: str, conditions: Mapping[str, Any]) -> None:

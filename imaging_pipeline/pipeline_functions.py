@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from string import ascii_letters, punctuation
 
-from aws_cdk import ArnFormat, AssetHashType, Duration, IgnoreMode, Stack
+from aws_cdk import ArnFormat, AssetHashType, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -15,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.ledger import Ledger
@@ -22,6 +23,7 @@ from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.network import Network
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.replica_stack import ReplicaStack
+from imaging_pipeline.runtime_code import code_version, runtime_code
 from imaging_pipeline.stages import FunctionSettings, StageConfig
 from imaging_pipeline.verdict_states import publishing_metrics
 from imaging_pipeline.zones import MESSAGES, Zones
@@ -63,6 +65,8 @@ class PipelineFunctions(Construct):
         Their roles, one each.
     log_groups
         Their log groups, `/aws/lambda/<stack>-<function>`.
+    code_version
+        Of what runs in them.
     schedule_dead_letters
         Ticks of the schedules that their function could not be given, or that it failed on.
     """
@@ -75,6 +79,7 @@ class PipelineFunctions(Construct):
         config: StageConfig,
         buckets: DicomBuckets,
         ledger: Ledger,
+        audit: AuditTable,
         bus: events.EventBus,
         zones: Zones,
         replica: ReplicaStack | None,
@@ -85,18 +90,15 @@ class PipelineFunctions(Construct):
         self._network = network
         self._buckets = buckets
         self._ledger = ledger
+        self._audit = audit
         self._bus = bus
         self._zones = zones
         self.schedule_dead_letters = dead_letter_queue(
             self, "schedule", config=config, zone=zones.phi, senders=("events",)
         )
         self._layers: dict[str, lambda_.LayerVersion] = {}
-        # Only the package `runtime`, under its own name, so that imports read the same here and there.
-        self._code = lambda_.Code.from_asset(
-            str(REPOSITORY),
-            exclude=["/*", "!/runtime", "/runtime/requirements.*", "__pycache__"],
-            ignore_mode=IgnoreMode.GIT,
-        )
+        self._code = runtime_code()
+        self.code_version = code_version()
         pseudonym_key = self._pseudonym_key(replica)
         self.log_groups: Mapping[Function, logs.LogGroup] = {
             name: log_group(
@@ -120,6 +122,7 @@ class PipelineFunctions(Construct):
         self._grant_checking(buckets.processed)
         for name, actions in LEDGER_ACTIONS.items():
             ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
+        audit.allow_recording(self.functions[Function.DISPATCHER])
 
     def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
@@ -137,7 +140,10 @@ class PipelineFunctions(Construct):
                 DeidentificationVariables,
                 ledger | processed | {"PSEUDONYM_SECRET_ARN": pseudonym_key.secret_arn, "PROFILE": config.profile},
             ),
-            Function.DISPATCHER: (DispatcherVariables, starting),
+            Function.DISPATCHER: (
+                DispatcherVariables,
+                starting | {"AUDIT_TABLE": self._audit.table.table_name, "CODE_VERSION": self.code_version},
+            ),
             Function.REPLAY: (ReplayVariables, starting),
             Function.RECONCILIATION: (
                 ReconciliationVariables,

@@ -7,19 +7,22 @@ from typing import Any
 
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.log_groups import log_group
+from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
 from imaging_pipeline.zones import Zone
 from runtime.contract import (
     STEP_FAILED,
+    AppliedProfile,
+    AuditEvent,
     EventType,
     Function,
     LedgerAttribute,
@@ -61,6 +64,7 @@ DELIVERED = {
     "sop_class_uid": "$.ingestion.facts.sop_class_uid",
     "transfer_syntax_uid": "$.ingestion.facts.transfer_syntax_uid",
 }
+APPLIED = tuple(AppliedProfile.model_fields)
 QUARANTINED = {"object_id": "$.object_id", "attempt": ATTEMPT, "reason_codes": "$.reason_codes"}
 
 
@@ -81,16 +85,19 @@ class ProcessingWorkflow(Construct):
         construct_id: str,
         *,
         config: StageConfig,
-        functions: Mapping[Function, lambda_.Function],
+        functions: PipelineFunctions,
         raw_bucket: s3.Bucket,
         ledger: Ledger,
+        audit: AuditTable,
         bus: events.EventBus,
         zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
-        self._functions = functions
-        self._verdicts = VerdictStates(self, config=config, ledger=ledger, bus=bus)
+        self._functions = functions.functions
+        self._verdicts = VerdictStates(
+            self, config=config, ledger=ledger, audit=audit, code_version=functions.code_version, bus=bus
+        )
         self.log_group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{config.name}", config=config, zone=zone)
         self.state_machine = sfn.StateMachine(
             self,
@@ -187,17 +194,21 @@ class ProcessingWorkflow(Construct):
                 LedgerAttribute.KEY_ID,
             )
         }
-        return self._verdicts.record(State.RECORD_DELIVERY, LedgerStatus.DELIVERED, facts, then=announcement)
+        record = self._verdicts.record(State.RECORD_DELIVERY, LedgerStatus.DELIVERED, facts, then=announcement)
+        result = _result("$.deidentification")
+        return self._verdicts.audit(State.AUDIT_DELIVERY, AuditEvent.DELIVERED, result, then=record)
 
     def _duplicate_path(self) -> sfn.IChainable:
         """Record and count an object whose instance was delivered before, with the same bytes: nothing was written."""
         duplicate = sfn.Succeed(self, State.DUPLICATE)
         metric = self._verdicts.count(State.PUBLISH_DUPLICATE_METRIC, Metric.DUPLICATE, then=duplicate)
+        body = f"{STEP_PATH}.body"
         facts = {
-            attribute: f"{STEP_PATH}.body.{attribute}"
-            for attribute in (LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY)
+            attribute: f"{body}.{attribute}" for attribute in (LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY)
         }
-        return self._verdicts.record(State.RECORD_DUPLICATE, LedgerStatus.DUPLICATE, facts, then=metric)
+        record = self._verdicts.record(State.RECORD_DUPLICATE, LedgerStatus.DUPLICATE, facts, then=metric)
+        result = _result(body) | {"duplicate_of": f"{body}.duplicate_of"}
+        return self._verdicts.audit(State.AUDIT_DUPLICATE, AuditEvent.DUPLICATE, result, then=record)
 
     def _quarantine_path(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
         """Leave the object where it is, as the evidence, and tell why by its tag, the metric and the output."""
@@ -208,8 +219,10 @@ class ProcessingWorkflow(Construct):
         )
         facts = {LedgerAttribute.REASON_CODES: "$.reason_codes"}
         record = self._verdicts.record(State.RECORD_QUARANTINE, LedgerStatus.QUARANTINED, facts, then=announcement)
+        audited = {name: f"$.{name}" for name in ("reason_codes", *APPLIED)}
+        audit = self._verdicts.audit(State.AUDIT_QUARANTINE, AuditEvent.QUARANTINED, audited, then=record)
         body = f"{STEP_PATH}.body"
-        rejection = {name: f"{body}.{name}" for name in ("object", "object_id", "reason_codes", "findings")}
+        rejection = {name: f"{body}.{name}" for name in ("object", "object_id", "reason_codes", "findings", *APPLIED)}
         handler = sfn.Pass(self, State.QUARANTINE_HANDLER, parameters={"verdict": "quarantined", **_paths(rejection)})
         tag = tasks.CallAwsService(
             self,
@@ -235,8 +248,8 @@ class ProcessingWorkflow(Construct):
         )
         tag.add_retry(interval=Duration.seconds(2), max_attempts=3, backoff_rate=2)
         # Somebody may have deleted the object since: it stays quarantined, and is counted.
-        tag.add_catch(record.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
-        return handler.next(tag).next(record)
+        tag.add_catch(audit.start_state, errors=[sfn.Errors.ALL], result_path=sfn.JsonPath.DISCARD)
+        return handler.next(tag).next(audit)
 
     def _error_path(self) -> sfn.Pass:
         """Keep the error's name and drop its text, which may quote what the function was reading."""
@@ -249,10 +262,11 @@ class ProcessingWorkflow(Construct):
         metric = self._verdicts.count(State.PUBLISH_FAILURE_METRIC, Metric.FAILURE, then=failure)
         facts = {LedgerAttribute.ERROR: "$.error"}
         record = self._verdicts.record(State.RECORD_FAILURE, LedgerStatus.FAILED, facts, then=metric)
+        audit = self._verdicts.audit(State.AUDIT_FAILURE, AuditEvent.FAILED, {"error": "$.error"}, then=record)
         handler = sfn.Pass(
             self, State.ERROR_HANDLER, parameters={"verdict": "failed", **_paths({"error": f"{STEP_PATH}.Error"})}
         )
-        handler.next(record)
+        handler.next(audit)
         return handler
 
 
@@ -270,6 +284,17 @@ def retry_patiently(invocation: tasks.LambdaInvoke, config: StageConfig) -> None
     invocation.add_retry(errors=SERVICE_ERRORS, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
     invocation.add_retry(errors=[STEP_FAILED], interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
     invocation.add_retry(errors=CRASHES, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
+
+
+def _result(body: str) -> dict[str, str]:
+    """Paths of what the audit log keeps of a result, in the body of the step that wrote it."""
+    key = f"{body}.output_key"
+    patient, study = (f"States.ArrayGetItem(States.StringSplit({key}, '/'), {position})" for position in (0, 1))
+    return {
+        "output_key": key,
+        "output_study": f"States.Format('{{}}/{{}}', {patient}, {study})",
+        **{name: f"{body}.{name}" for name in APPLIED},
+    }
 
 
 def _paths(fields: Mapping[str, str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from aws_cdk import CfnOutput, Environment, Fn, Stack
@@ -12,6 +11,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from imaging_pipeline.announcements import Announcements
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.delivery import Delivery
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
@@ -27,7 +27,7 @@ from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.trail import Trail
 from imaging_pipeline.zones import Zones
-from runtime.contract import PROJECT, Function, Output
+from runtime.contract import Function, Output
 
 
 class ImagingPipelineStack(Stack):
@@ -58,6 +58,9 @@ class ImagingPipelineStack(Stack):
             network = Network(self, "Network", config=config, cidr=config.vpc_cidr, zone=zones.phi)
         buckets = DicomBuckets(self, "Buckets", config=config, zones=zones)
         ledger = Ledger(self, "Ledger", config=config, zone=zones.phi)
+        audit = AuditTable(self, "Audit", config=config, name="audit", zone=zones.phi)
+        # Of its own, since nobody who gives out links may reach the PHI zone.
+        link_audit = AuditTable(self, "LinkAudit", config=config, name="link-audit", zone=zones.research)
         announcements = Announcements(self, "Announcements", config=config, zones=zones)
         functions = PipelineFunctions(
             self,
@@ -65,6 +68,7 @@ class ImagingPipelineStack(Stack):
             config=config,
             buckets=buckets,
             ledger=ledger,
+            audit=audit,
             bus=announcements.bus,
             zones=zones,
             replica=self.replica,
@@ -74,9 +78,10 @@ class ImagingPipelineStack(Stack):
             self,
             "Workflow",
             config=config,
-            functions=functions.functions,
+            functions=functions,
             raw_bucket=buckets.raw,
             ledger=ledger,
+            audit=audit,
             bus=announcements.bus,
             zone=zones.phi,
         )
@@ -133,6 +138,7 @@ class ImagingPipelineStack(Stack):
             config=config,
             processed_bucket=buckets.processed,
             zone=zones.research,
+            audit=link_audit,
             readers=readers,
         )
         if network:
@@ -164,6 +170,8 @@ class ImagingPipelineStack(Stack):
                 Output.INTAKE_DEAD_LETTERS_URL: intake.dead_letters.queue_url,
                 Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
                 Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
+                Output.AUDIT_TABLE_NAME: audit.table.table_name,
+                Output.LINK_AUDIT_TABLE_NAME: link_audit.table.table_name,
             }
         )
 
@@ -208,7 +216,5 @@ class ImagingPipelineStack(Stack):
         """Write each value as a stack output and as an SSM parameter."""
         for output, value in values.items():
             CfnOutput(self, output, value=value)
-            name = re.sub(r"(?<!^)(?=[A-Z])", "-", output).lower()
-            ssm.StringParameter(
-                self, f"{output}Parameter", parameter_name=f"/{PROJECT}/{self._config.stage}/{name}", string_value=value
-            )
+            name = output.parameter(self._config.stage)
+            ssm.StringParameter(self, f"{output}Parameter", parameter_name=name, string_value=value)

@@ -1,4 +1,4 @@
-"""The states that tell the world of a verdict: the ledger, the stage's event bus, the metrics."""
+"""The states that tell the world of a verdict: audit log, ledger, the stage's event bus, the metrics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import (
@@ -20,12 +21,16 @@ from runtime.contract import (
     PROJECT,
     STAGE_DIMENSION,
     Announcement,
+    AuditEvent,
+    AuditRecord,
     EventType,
     LedgerAttribute,
     LedgerStatus,
     Metric,
     State,
+    audit_insert,
     expression_names,
+    verdict_record_id,
 )
 
 SERVICE_TIMEOUT_SECONDS = 30
@@ -34,7 +39,9 @@ VERSION: int = Announcement().version
 # The dispatcher named the execution: the object's id, and from the second attempt on `-<attempt>`.
 OBJECT_ID = "States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)"
 ATTEMPT = "$$.Execution.Input.attempt"
+ATTEMPT_AS_TEXT = f"States.Format('{{}}', {ATTEMPT})"
 LATE_OR_TWICE = "DynamoDB.ConditionalCheckFailedException"
+TWICE = "DynamoDb.DuplicateItemException"  # the prefix of what isn't an optimized integration
 
 
 class VerdictStates:
@@ -47,20 +54,54 @@ class VerdictStates:
     config
         The stage.
     ledger
-        Where verdicts are recorded.
+        Where the verdict that stands is recorded.
+    audit
+        Where every verdict is.
+    code_version
+        Of the functions that reach the verdicts.
     bus
         Where they are announced.
     """
 
-    def __init__(self, scope: Construct, *, config: StageConfig, ledger: Ledger, bus: events.EventBus) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        config: StageConfig,
+        ledger: Ledger,
+        audit: AuditTable,
+        code_version: str,
+        bus: events.EventBus,
+    ) -> None:
         self._scope = scope
         self._stage = config.stage
         self._ledger = ledger
+        self._audit = audit
+        self._code_version = code_version
         self._bus = bus
+
+    def audit(self, state: State, event: AuditEvent, facts: Mapping[str, str], *, then: sfn.IChainable) -> sfn.Chain:
+        """Add a verdict to the audit log, unless the execution has been here before; there is no way on without it."""
+        values: dict[str, Any] = {
+            "subject": {"S.$": OBJECT_ID},
+            "record_id": {"S.$": f"States.Format('{verdict_record_id('{}', event)}', {ATTEMPT})"},
+            "version": {"N": str(AuditRecord.model_fields["version"].default)},
+            "event": {"S": event.value},
+            "at": {"S.$": "$$.State.EnteredTime"},
+            "attempt": {"N.$": ATTEMPT_AS_TEXT},
+            "execution": {"S.$": "$$.Execution.Id"},
+            "code_version": {"S": self._code_version},
+        }
+        values |= {attribute: {"S.$": path} for attribute, path in facts.items()}
+        statement = audit_insert(self._audit.table.table_name, values)
+        task = self._task(
+            state, "aws-sdk:dynamodb:executeStatement", {"Statement": statement, "Parameters": list(values.values())}
+        )
+        return self._recorded(task, TWICE, then)
 
     def record(
         self, state: State, status: LedgerStatus, facts: Mapping[LedgerAttribute, str], *, then: sfn.IChainable
-    ) -> sfn.IChainable:
+    ) -> sfn.Chain:
         """Record a verdict, unless the ledger knows a later one: then this one is late, or comes twice.
 
         There is no way on without the record: where the ledger stays away, the execution fails here, and goes on from
@@ -69,7 +110,7 @@ class VerdictStates:
         values: dict[str, Any] = {
             f":{LedgerAttribute.STATUS}": {"S": status.value},
             f":{LedgerAttribute.RANK}": {"N": str(status.rank)},
-            f":{LedgerAttribute.ATTEMPT}": {"N.$": f"States.Format('{{}}', {ATTEMPT})"},
+            f":{LedgerAttribute.ATTEMPT}": {"N.$": ATTEMPT_AS_TEXT},
             f":{LedgerAttribute.UPDATED_AT}": {"S.$": "$$.State.EnteredTime"},
         }
         values |= {f":{attribute}": {"S.$": path} for attribute, path in facts.items()}
@@ -86,10 +127,7 @@ class VerdictStates:
                 "ExpressionAttributeValues": values,
             },
         )
-        task.add_retry(errors=[LATE_OR_TWICE], max_attempts=0)
-        _retry_patiently(task)
-        task.add_catch(then.start_state, errors=[LATE_OR_TWICE], result_path=sfn.JsonPath.DISCARD)
-        return task.next(then)
+        return self._recorded(task, LATE_OR_TWICE, then)
 
     def announce(self, state: State, event: EventType, fields: Mapping[str, str], *, then: sfn.IChainable) -> sfn.Chain:
         """Put an event on the stage's bus; as with a record, there is no way on without it."""
@@ -120,9 +158,17 @@ class VerdictStates:
 
     def grant(self, state_machine: sfn.StateMachine) -> None:
         """Allow a state machine what these states do."""
+        self._audit.allow_recording(state_machine)
         self._ledger.allow(state_machine, "UpdateItem")
         self._bus.grant_put_events_to(state_machine)
         state_machine.add_to_role_policy(publishing_metrics())
+
+    def _recorded(self, task: sfn.CustomState, known: str, then: sfn.IChainable) -> sfn.Chain:
+        """Wait for the table, and go on where the record was made or, by this error, is known to be there."""
+        task.add_retry(errors=[known], max_attempts=0)
+        _retry_patiently(task)
+        task.add_catch(then.start_state, errors=[known], result_path=sfn.JsonPath.DISCARD)
+        return task.next(then)
 
     def _task(self, state: State, action: str, parameters: Mapping[str, Any]) -> sfn.CustomState:
         definition = {

@@ -16,7 +16,7 @@ from imaging_pipeline.stages import StageConfig
 WAIT_BEFORE_DELETION = Duration.days(30)
 
 PHI_SERVICES: Final = ("dynamodb", "logs", "s3", "secretsmanager", "sns", "sqs", "states")
-RESEARCH_SERVICES: Final = ("events", "s3", "sns")
+RESEARCH_SERVICES: Final = ("dynamodb", "events", "s3", "sns")
 
 ADMINISTRATION: Final = (
     "CancelKeyDeletion",
@@ -217,7 +217,7 @@ class Zones(Construct):
     phi
         Raw objects, ledger, queues, the pseudonym key, workflow history, logs, and what operators are told.
     research
-        Processed objects, the event bus, and what researchers are told.
+        Processed objects, who got links to them, the event bus, and what researchers are told.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:

@@ -25,8 +25,10 @@ from local.environment import REGION, isolation
 from local.errors import LocalRunError
 from local.pipeline import STEPS, Outcome, Pipeline
 from local.samples import samples, users_own
+from runtime.audit import AuditLog
 from runtime.contract import Output, State
 from runtime.delivery import DownloadLink, PresignedUrlHandler
+from runtime.ledger import dynamodb_client
 
 LINKS_SHOWN = 3
 VERDICTS = {
@@ -171,7 +173,8 @@ def _value(dataset: Dataset, tag: BaseTag) -> str:
 
 def _links(pipeline: Pipeline, released: Sequence[Outcome], *, keep: bool) -> list[DownloadLink]:
     """Print download links: all of them where they outlive the demo."""
-    handler = PresignedUrlHandler(pipeline.processed_bucket, REGION)
+    audit = AuditLog(dynamodb_client(), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    handler = PresignedUrlHandler(pipeline.processed_bucket, REGION, audit=audit, recipient="demo")
     keys = list(dict.fromkeys(_output_key(outcome) for outcome in released))
     links = [handler.generate_secure_download_url(key) for key in (keys if keep else keys[:LINKS_SHOWN])]
     console.print(f"\nDownload links (until {links[0].expires_at:%H:%M} UTC, or the emulator's end):")

@@ -67,9 +67,15 @@ class Pipeline:
     ----------
     outputs
         Outputs of its stack.
+
+    Attributes
+    ----------
+    outputs
+        Names and addresses that the stack published.
     """
 
     def __init__(self, outputs: Mapping[Output, str]) -> None:
+        self.outputs = outputs
         self.raw_bucket = outputs[Output.RAW_BUCKET_NAME]
         self.processed_bucket = outputs[Output.PROCESSED_BUCKET_NAME]
         self.state_machine_arn = outputs[Output.STATE_MACHINE_ARN]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
 from typing import Literal, Self
 
@@ -50,20 +50,24 @@ class State(StrEnum):
     DEIDENTIFICATION_STEP = "DeidentificationStep"
     CHECK_DEIDENTIFICATION_STATUS = "CheckDeidentificationStatus"
     PARSE_DEIDENTIFICATION_RESULT = "ParseDeidentificationResult"
+    AUDIT_DELIVERY = "AuditDelivery"
     RECORD_DELIVERY = "RecordDelivery"
     ANNOUNCE_DELIVERY = "AnnounceDelivery"
     PUBLISH_SUCCESS_METRIC = "PublishSuccessMetric"
     SUCCESS = "SuccessState"
     QUARANTINE_HANDLER = "QuarantineHandler"
     TAG_QUARANTINED_OBJECT = "TagQuarantinedObject"
+    AUDIT_QUARANTINE = "AuditQuarantine"
     RECORD_QUARANTINE = "RecordQuarantine"
     ANNOUNCE_QUARANTINE = "AnnounceQuarantine"
     PUBLISH_QUARANTINE_METRIC = "PublishQuarantineMetric"
     QUARANTINED = "QuarantinedState"
+    AUDIT_DUPLICATE = "AuditDuplicate"
     RECORD_DUPLICATE = "RecordDuplicate"
     PUBLISH_DUPLICATE_METRIC = "PublishDuplicateMetric"
     DUPLICATE = "DuplicateState"
     ERROR_HANDLER = "ErrorHandler"
+    AUDIT_FAILURE = "AuditFailure"
     RECORD_FAILURE = "RecordFailure"
     PUBLISH_FAILURE_METRIC = "PublishFailureMetric"
     FAILURE = "FailureState"
@@ -117,12 +121,30 @@ class Output(StrEnum):
     INTAKE_DEAD_LETTERS_URL = "IntakeDeadLettersUrl"
     SCHEDULE_DEAD_LETTERS_URL = "ScheduleDeadLettersUrl"
     NOTIFICATION_DEAD_LETTERS_URL = "NotificationDeadLettersUrl"
+    AUDIT_TABLE_NAME = "AuditTableName"
+    LINK_AUDIT_TABLE_NAME = "LinkAuditTableName"
+
+    def parameter(self, stage: str) -> str:
+        """Return the name of the SSM parameter that holds the same value."""
+        kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", self).lower()
+        return f"/{PROJECT}/{stage}/{kebab}"
 
 
 class Frozen(BaseModel):
     """A model that can't be changed and refuses what it doesn't know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Published(Frozen):
+    """A model that others read, or that outlives the code that wrote it.
+
+    A version only ever gains optional fields, which readers ignore; any other change is a new version.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Literal[1] = 1
 
 
 class ObjectCoordinates(Frozen):
@@ -382,7 +404,15 @@ class DeidentificationBody(Frozen):
     bytes_written: int
 
 
-class RejectionBody(Frozen):
+class AppliedProfile(Frozen):
+    """By which profile, under which key, an object was judged; empty where no profile was applied to it."""
+
+    profile: str = ""
+    profile_hash: str = ""
+    key_id: str = ""
+
+
+class RejectionBody(AppliedProfile):
     """Body of a rejected object: every finding, and the distinct error codes in one string that fits an S3 tag."""
 
     object: ObjectCoordinates
@@ -405,14 +435,17 @@ class StepResponse(Frozen):
         return cls(statusCode=StatusCode.ACCEPTED, body=body)
 
     @classmethod
-    def rejected(cls, object_: ObjectCoordinates, findings: list[Finding]) -> Self:
-        """Answer 422: the object is quarantined for these findings."""
+    def rejected(
+        cls, object_: ObjectCoordinates, findings: list[Finding], applied: AppliedProfile | None = None
+    ) -> Self:
+        """Answer 422: the object is quarantined for these findings, by this profile if one was applied."""
         codes = dict.fromkeys(finding.code for finding in findings if finding.severity is Severity.ERROR)
         body = RejectionBody(
             object=object_,
             object_id=object_.object_id,
             reason_codes=f"{' '.join(codes)} "[: TAG_VALUE_LENGTH + 1].rpartition(" ")[0],  # whole codes only
             findings=findings,
+            **(applied or AppliedProfile()).model_dump(),
         )
         return cls(statusCode=StatusCode.REJECTED, body=body)
 
@@ -425,15 +458,8 @@ class EventType(StrEnum):
     STUDY_DELIVERED = "StudyDelivered"
 
 
-class Announcement(Frozen):
-    """An event's detail. Consumers outside of the PHI zone read it: pseudonyms, codes and counts, nothing else.
-
-    A version only ever gains optional fields, which consumers ignore; any other change is a new version.
-    """
-
-    model_config = ConfigDict(extra="ignore")
-
-    version: Literal[1] = 1
+class Announcement(Published):
+    """An event's detail. Consumers outside of the PHI zone read it: pseudonyms, codes and counts, nothing else."""
 
 
 class InstanceDelivered(Announcement):
@@ -503,6 +529,71 @@ class ManifestEntry(Announcement):
     key_id: str = Field(description="of the pseudonym key")
 
 
+class AuditEvent(StrEnum):
+    """What the audit log records: the verdicts, what people decide, and what is handed out."""
+
+    DELIVERED = "delivered"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"
+    RELEASED = "released"
+    """a person decided that an object's risks don't keep it in quarantine"""
+    LINK_ISSUED = "link-issued"
+
+
+class AuditIndex(StrEnum):
+    """Indexes of the audit tables."""
+
+    BY_EVENT = "by-event"
+    """event, then at"""
+    BY_STUDY = "by-study"
+    """output_study, then output_key"""
+
+
+class AuditRecord(Published):
+    """What happened, once: a record is added and never changed.
+
+    Names patients by pseudonyms and raw objects by their id; people who decide or download are named.
+    """
+
+    subject: str = Field(description="object id; of a download link the output key, since who links knows no more")
+    record_id: str = Field(description="of the subject: <attempt>#<verdict>, or random for what a person did")
+    event: AuditEvent
+    at: str = Field(description="ISO 8601, UTC")
+    attempt: int | None = Field(default=None, description="that reached the verdict, or that a release starts")
+    execution: str | None = Field(default=None, description="ARN")
+    code_version: str | None = Field(
+        default=None, description="of the functions: python -m imaging_pipeline.runtime_code"
+    )
+    profile: str | None = None
+    profile_hash: str | None = None
+    key_id: str | None = Field(default=None, description="of the pseudonym key")
+    output_study: str | None = Field(default=None, description="<patient>/<study>, the beginning of output_key")
+    output_key: str | None = None
+    duplicate_of: str | None = Field(default=None, description="object id")
+    reason_codes: str | None = Field(default=None, description="joined by a space; of a release: what it accepts")
+    error: str | None = Field(default=None, description="name of the error with which the attempt failed")
+    principal: str | None = Field(default=None, description="ARN of the caller, as AWS STS knows it")
+    by: str | None = Field(default=None, description="name that the person who released gave")
+    reason_sha256: str | None = Field(default=None, description="of the release's reason, whose text the ledger has")
+    recipient: str | None = Field(default=None, description="for whom or for what a link was asked")
+    expires_at: str | None = Field(default=None, description="ISO 8601, UTC; the link's end")
+
+
+def verdict_record_id(attempt: int | str, event: AuditEvent) -> str:
+    """Return the id of a verdict's record: the same however often an execution gets there."""
+    return f"{attempt}#{event}"
+
+
+def audit_insert(table: str, attributes: Iterable[str]) -> str:
+    """Return the PartiQL statement that adds a record with these attributes, whose values are its parameters.
+
+    INSERT refuses a key that is there. So the right to it, unlike the right to PutItem, is no right to overwrite.
+    """
+    values = ", ".join(f"'{attribute}': ?" for attribute in attributes)
+    return f'INSERT INTO "{table}" VALUE {{{values}}}'
+
+
 class ReplayFilter(Frozen):
     """Which objects a replay runs again: those to which everything given here applies."""
 
@@ -567,19 +658,26 @@ class LedgerVariables(FunctionVariables):
     LEDGER_TABLE: str
 
 
-class DispatcherVariables(LedgerVariables):
-    """Environment variables of the dispatcher, and of the other functions that start executions."""
+class StartingVariables(LedgerVariables):
+    """Environment variables of the functions that start executions."""
 
     STATE_MACHINE_ARN: str
     ACCEPTED_PREFIXES: Json[tuple[str, ...]] = Field(description="of keys, a JSON list; none: every prefix")
     ACCEPTED_SUFFIXES: Json[tuple[str, ...]] = Field(description="in any case, a JSON list; none: every suffix")
 
 
-class ReplayVariables(DispatcherVariables):
+class DispatcherVariables(StartingVariables):
+    """Environment variables of the dispatcher, which records the verdict on what was gone before anything read it."""
+
+    AUDIT_TABLE: str
+    CODE_VERSION: str
+
+
+class ReplayVariables(StartingVariables):
     """Environment variables of the function that starts again what a replay selects."""
 
 
-class ReconciliationVariables(DispatcherVariables):
+class ReconciliationVariables(StartingVariables):
     """Environment variables of the reconciliation function."""
 
     RAW_BUCKET: str

@@ -1,7 +1,8 @@
 """Time-limited download links for objects of the processed bucket.
 
 A link is a presigned S3 GET (Signature Version 4). Whoever holds it may download that one object until it expires,
-so neither links nor keys enter a log: logs name an object by a hash of its bucket and key.
+so neither links nor keys enter a log: logs name an object by a hash of its bucket and key. That a link was given, by
+whom, for whom and until when, is in the audit log before anybody has it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import ipaddress
 import re
 import sys
 import unicodedata
+import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -23,7 +26,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 from pydantic import Field
 
-from runtime.contract import Frozen
+from runtime.audit import AuditLog, principal, sts_client, study_of
+from runtime.contract import AuditEvent, AuditRecord, Frozen
+from runtime.ledger import PARALLEL_REQUESTS, now, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,7 +44,6 @@ Lambda and exported environment variables hand out temporary credentials without
 session that signed it. Whoever knows the expiry sets AWS_CREDENTIAL_EXPIRATION, which botocore reads.
 """
 
-PARALLEL_REQUESTS = 16
 _FILE_NAME_BYTES = 200  # file systems stop at 255, and browsers append "(1)" and the like
 _ARCHIVES = {"GLACIER", "DEEP_ARCHIVE"}
 
@@ -125,6 +129,13 @@ class StorageUnavailableError(DeliveryError):
     sentence = "S3 could not tell whether the object exists: check region, clock and network, then try again."
 
 
+class AuditUnavailableError(DeliveryError):
+    """The link can't be recorded, so nobody gets it."""
+
+    code = "AUDIT_UNAVAILABLE"
+    sentence = "The audit log can't record the link, so none is given: the signer needs the right to add to it."
+
+
 class DownloadLink(Frozen):
     """A link to the object's current version."""
 
@@ -160,6 +171,10 @@ class PresignedUrlHandler:
         Name of the processed bucket.
     region
         The bucket's region: links are signed for it and name its regional endpoint.
+    audit
+        Where each link is recorded before it is given.
+    recipient
+        For whom or for what the links are, as the record says it.
     session
         Whose credentials sign; by default those that boto3 finds. AWS_ENDPOINT_URL is honoured.
 
@@ -169,13 +184,24 @@ class PresignedUrlHandler:
         Bucket name, region, profile or endpoint can't be used.
     """
 
-    def __init__(self, bucket: str, region: str, *, session: boto3.Session | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        region: str,
+        *,
+        audit: AuditLog,
+        recipient: str | None = None,
+        session: boto3.Session | None = None,
+    ) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
             raise ConfigurationError("not the name of an S3 bucket")
         self._bucket = bucket
+        self._audit = audit
+        self._recipient = recipient
         try:
             session = session or boto3.Session()
             self._client = _regional_client(session, region)
+            self._sts = sts_client(session, region)
             self._credentials = session.get_credentials()
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError(type(error).__name__) from error
@@ -197,11 +223,14 @@ class PresignedUrlHandler:
             Nothing can be signed.
         ObjectNotFoundError, AccessDeniedError, ObjectArchivedError, StorageUnavailableError
             S3 would not serve the object, or could not be asked.
+        AuditUnavailableError
+            The link could not be recorded.
         """
         object_hash = hashlib.sha256(f"{self._bucket}\0{key}".encode(errors="replace")).hexdigest()[:32]
         try:
             link = self._sign(key, self._allowed_seconds(expires_in))
             self._require_downloadable(key)
+            self._record(link)
         except DeliveryError as error:
             logger.warning("no download link", object_hash=object_hash, code=error.code)
             raise
@@ -305,6 +334,30 @@ class PresignedUrlHandler:
         restored = 'ongoing-request="false"' in head.get("Restore", "")
         if (head.get("StorageClass") in _ARCHIVES or head.get("ArchiveStatus")) and not restored:
             raise ObjectArchivedError
+
+    def _record(self, link: DownloadLink) -> None:
+        try:
+            self._audit.record(
+                AuditRecord(
+                    subject=link.key,
+                    record_id=uuid.uuid4().hex,
+                    event=AuditEvent.LINK_ISSUED,
+                    at=now(),
+                    output_study=study_of(link.key),
+                    output_key=link.key,
+                    principal=self._principal,
+                    recipient=self._recipient,
+                    expires_at=timestamp(link.expires_at),
+                )
+            )
+        except ClientError as error:
+            raise AuditUnavailableError(error.response["Error"]["Code"]) from None
+        except (BotoCoreError, RuntimeError) as error:
+            raise AuditUnavailableError(type(error).__name__) from None
+
+    @cached_property
+    def _principal(self) -> str:
+        return principal(self._sts)
 
 
 def attachment_disposition(key: str) -> str:

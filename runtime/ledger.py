@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 PATIENT_ATTEMPTS: Final = 14
 """Attempts of a request that wait out a ledger that is away for about a minute."""
+PARALLEL_REQUESTS: Final = 16
+"""Requests that a client may make at once."""
 
 _OBJECT: Final = (
     LedgerAttribute.BUCKET,
@@ -67,7 +69,8 @@ def dynamodb_client(*, attempts: int = PATIENT_ATTEMPTS) -> DynamoDBClient:
         How often a request is made before its error is raised.
     """
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
-    return boto3.client("dynamodb", config=Config(retries=retries, connect_timeout=3, read_timeout=5))
+    config = Config(retries=retries, connect_timeout=3, read_timeout=5, max_pool_connections=PARALLEL_REQUESTS)
+    return boto3.client("dynamodb", config=config)
 
 
 def hashed(uid: str) -> str:
@@ -232,7 +235,7 @@ class Ledger:
         LookupError
             There is no such row.
         """
-        recorded = RecordedRelease(**release.model_dump(), at=_now()).model_dump()
+        recorded = RecordedRelease(**release.model_dump(), at=now()).model_dump()
         if not self._update(object_id, _RELEASED, {":nothing": [], ":release": [recorded]}, condition=_KNOWN):
             raise LookupError(object_id)
 
@@ -316,7 +319,7 @@ class Ledger:
         *,
         condition: str = LEDGER_CONDITION,
     ) -> bool:
-        progress = {"status": status.value, "rank": status.rank, "attempt": execution.attempt, "updated_at": _now()}
+        progress = {"status": status.value, "rank": status.rank, "attempt": execution.attempt, "updated_at": now()}
         values = {f":{name}": value for name, value in (progress | dict(facts)).items()}
         return self._update(execution.object.object_id, update, values, condition=condition)
 
@@ -369,7 +372,8 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the present time as the ledger and the audit log have it."""
     return timestamp(datetime.now(UTC))
 
 

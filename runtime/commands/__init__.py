@@ -13,6 +13,7 @@ COMMANDS = {
     "replay": "Run raw objects again: all of them, or those that a filter selects.",
     "reconcile": "Compare raw bucket, ledger and processed bucket.",
     "dead-letters": "Count what could not be delivered, and deliver it.",
-    "schemas": "Write the JSON schemas of the events and of the study manifest.",
+    "audit": "Answer what auditors ask: verdicts, releases and download links.",
+    "schemas": "Write the JSON schemas of the events, the study manifest and the audit records.",
 }
 """What each sub-command does; its module has the same name, with underscores."""

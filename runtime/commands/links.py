@@ -1,21 +1,22 @@
 """`python -m runtime links`: time-limited download links on the command line."""
 
 import argparse
-import json
 import os
 import re
-import sys
+from collections.abc import Iterator
 
 from runtime import delivery
+from runtime.commands import console
+from runtime.contract import Output
 from runtime.delivery import DEFAULT_EXPIRY_SECONDS, MAXIMUM_EXPIRY_SECONDS, DeliveryError, DownloadBatch
+from runtime.operations.stage import Stage
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--bucket", required=True, help="name of the processed bucket")
-    parser.add_argument("--region", required=True, help="the bucket's region")
+    console.add_common_arguments(parser)
     parser.add_argument(
         "--expires",
         type=_seconds,
@@ -24,27 +25,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long the links live, as 90s, 30m, 2h or 7d (the most); default 1h, "
         "less where the session of the AWS credentials ends before",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    parser.add_argument(
+        "--for",
+        dest="recipient",
+        type=_recipient,
+        metavar="WHOM",
+        help="who gets the links, or for what: kept in the audit log with who asked",
+    )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--prefix", help="every object whose key begins so")
     which.add_argument("keys", nargs="*", default=[], metavar="KEY", help="an object's key")
 
 
+@console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
     """Print a link, or the reason why there is none, for every object asked for."""
     delivery.logger.setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL", "ERROR"))  # the table says it already
+    stage = Stage(arguments.stage)
     try:
-        handler = delivery.PresignedUrlHandler(arguments.bucket, arguments.region)
+        handler = delivery.PresignedUrlHandler(
+            stage.output(Output.PROCESSED_BUCKET_NAME),
+            stage.region,
+            audit=stage.link_audit,
+            recipient=arguments.recipient,
+        )
         keys = arguments.keys or list(handler.keys(arguments.prefix))
         batch = handler.generate_secure_download_urls(keys, arguments.expires)
     except DeliveryError as error:
-        sys.stderr.write(f"links: {error}\n")
+        console.complain(arguments, str(error))
         return 1
     if not keys:
-        sys.stderr.write("links: no object's key begins with this prefix.\n")
+        console.complain(arguments, "no object's key begins with this prefix.")
         return 1
-    sys.stdout.write(_json_lines(batch) if arguments.json else _table(batch))
-    sys.stderr.write(f"links: {len(batch.links)} given, {len(batch.failures)} failed\n")
+    if arguments.json:
+        console.print_json([*batch.links, *batch.failures])
+    else:
+        console.print_table(("KEY", "EXPIRES", "LINK"), _rows(batch))
+    console.complain(arguments, f"{len(batch.links)} given, {len(batch.failures)} failed")
     return 1 if batch.failures else 0
 
 
@@ -56,19 +73,12 @@ def _seconds(duration: str) -> int:
     return seconds
 
 
-def _json_lines(batch: DownloadBatch) -> str:
-    outcomes = [*batch.links, *batch.failures]
-    return "".join(f"{json.dumps(each.model_dump(mode='json'))}\n" for each in outcomes)
+def _recipient(text: str) -> str:
+    if not 1 <= len(text.strip()) <= 200:
+        raise argparse.ArgumentTypeError("say it in 1 to 200 characters")
+    return text.strip()
 
 
-def _table(batch: DownloadBatch) -> str:
-    rows = [("KEY", "EXPIRES", "LINK")]
-    rows += [(_printable(link.key), f"{link.expires_at:%Y-%m-%d %H:%M:%SZ}", link.url) for link in batch.links]
-    rows += [(_printable(failure.key), failure.code, failure.message) for failure in batch.failures]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return "".join(f"{key:{widths[0]}}  {expires:{widths[1]}}  {last}\n" for key, expires, last in rows)
-
-
-def _printable(key: str) -> str:
-    """Escape what would control the terminal or can't be encoded."""
-    return key if key.isprintable() else repr(key)
+def _rows(batch: DownloadBatch) -> Iterator[tuple[str, str, str]]:
+    yield from ((link.key, f"{link.expires_at:%Y-%m-%d %H:%M:%SZ}", link.url) for link in batch.links)
+    yield from ((failure.key, failure.code, failure.message) for failure in batch.failures)

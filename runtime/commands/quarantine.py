@@ -120,8 +120,10 @@ def _release(arguments: argparse.Namespace, stage: Stage) -> int:
         lambda object_id: quarantine.release(
             stage.ledger,
             stage.executions,
+            stage.audit,
             quarantine.find_row(stage.ledger, object_id, LedgerStatus.QUARANTINED),
             decision,
+            principal=stage.principal,
         ),
     )
 

@@ -1,14 +1,15 @@
-"""`python -m runtime schemas`: the JSON schemas of what consumers get, as docs/schemas has them."""
+"""`python -m runtime schemas`: the JSON schemas of what consumers and auditors get, as docs/schemas has them."""
 
 import argparse
 import json
 from pathlib import Path
 
-from runtime.contract import ANNOUNCEMENTS, Announcement, ManifestEntry
+from runtime.contract import ANNOUNCEMENTS, AuditRecord, ManifestEntry, Published
 
-MODELS: dict[str, type[Announcement]] = {
+MODELS: dict[str, type[Published]] = {
     **{event_type.value: model for event_type, model in ANNOUNCEMENTS.items()},
     "ManifestEntry": ManifestEntry,
+    "AuditRecord": AuditRecord,
 }
 """Each published schema's name, and the model it is of."""
 

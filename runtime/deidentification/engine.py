@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.contract import Finding
+from runtime.contract import AppliedProfile, Finding
 from runtime.deidentification.attributes import STUDY_INSTANCE_UID, AttributeDeidentifier
 from runtime.deidentification.options import MethodCode, Option
 from runtime.deidentification.profile import Policy, Profile, Risk
@@ -77,14 +77,20 @@ class Deidentifier:
         What stays and what goes.
     pseudonyms
         Under the stage's key.
+
+    Attributes
+    ----------
+    applied
+        What identifies profile and key.
     """
 
     def __init__(self, profile: Profile, pseudonyms: Pseudonyms) -> None:
         self._profile = profile
         self._pseudonyms = pseudonyms
         self._ruleset = Ruleset(profile)
-        self._profile_hash = profile.content_hash(self._ruleset.digest)
-        self._key_id = pseudonyms.key_id
+        self.applied = AppliedProfile(
+            profile=profile.name, profile_hash=profile.content_hash(self._ruleset.digest), key_id=pseudonyms.key_id
+        )
         self._declared = {encoding: self._declarations(encoding) for encoding in ENCODINGS}
         self._uid_pattern = _UID if self._ruleset.keeps_uids else _ANYTHING
 
@@ -116,9 +122,7 @@ class Deidentifier:
         data_set = header.data_set
         content, extent = self._join(header, rewritten, bulk_data)
         report = DeidentificationReport(
-            profile=self._profile.name,
-            profile_hash=self._profile_hash,
-            key_id=self._key_id,
+            **self.applied.model_dump(),
             options=tuple(sorted(self._profile.options)),
             action_counts=Counter([action for _, action in attributes.touched]),
             attributes={attribute_text(tag): action for tag, action in attributes.touched},
@@ -168,7 +172,8 @@ class Deidentifier:
 
     def _declarations(self, encoding: Encoding) -> list[tuple[int, bytes]]:
         """Return the elements by which the result says what was done to it (DICOM PS3.15 E.1.1, PS3.3 C.7.1.1)."""
-        method = "\\".join((f"profile {self._profile.name}", self._profile_hash, f"key {self._key_id}"))
+        applied = self.applied
+        method = "\\".join((f"profile {applied.profile}", applied.profile_hash, f"key {applied.key_id}"))
         codes = [_code_item(code, encoding) for code in self._profile.method_codes]
         temporal = self._profile.longitudinal_temporal_information_modified.encode("ascii")
         return [

@@ -60,14 +60,18 @@ def handler(event: dict[str, Any]) -> StepResponse:
         logger.info("deidentified", extra={"report": body.model_dump(mode="json", exclude={"output_key"})})
         return StepResponse.accepted(body)
     logger.info("rejected", extra={"reasons": [finding.code for finding in findings]})
-    return StepResponse.rejected(source.coordinates, reported(findings))
+    return StepResponse.rejected(source.coordinates, reported(findings), engine(execution).applied)
+
+
+def engine(execution: ExecutionInput) -> Deidentifier:
+    """Return the engine for an execution: with the profile it asks for, else the stage's."""
+    return deidentifier(execution.profile or variables.PROFILE)
 
 
 def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
     """De-identify one object version and write the result, unless its instance was delivered already."""
     header = read_header(source)
-    engine = deidentifier(execution.profile or variables.PROFILE)
-    deidentified = engine.deidentify(header, release_risks=execution.release is not None)
+    deidentified = engine(execution).deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data
     result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
     sop_instance_uid = header.text(SOP_INSTANCE_UID) or ""

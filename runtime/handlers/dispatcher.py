@@ -11,26 +11,32 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from runtime import storage
+from runtime.audit import AuditLog
 from runtime.contract import (
+    AuditEvent,
+    AuditRecord,
     DispatcherVariables,
     ExecutionInput,
     IntakeMessage,
     Metric,
     ObjectCoordinates,
     ObjectCreated,
+    verdict_record_id,
 )
 from runtime.counts import cloudwatch_client, put_count
 from runtime.dicom.errors import DicomError
 from runtime.executions import Executions, stepfunctions_client
 from runtime.intake import accepts, start_attempt
-from runtime.ledger import Ledger, dynamodb_client
+from runtime.ledger import Ledger, dynamodb_client, now
 from runtime.observability import StepFailedError, describe, logger, tracer
 from runtime.patience import patiently
 
 variables = DispatcherVariables.model_validate(os.environ)
 s3 = storage.s3_client()
 cloudwatch = cloudwatch_client()
-ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE)
+dynamodb = dynamodb_client(attempts=3)
+ledger = Ledger(dynamodb, variables.LEDGER_TABLE)
+audit = AuditLog(dynamodb, variables.AUDIT_TABLE)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 
 
@@ -86,9 +92,26 @@ def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
         size=created.object.size,
         etag=created.object.etag or "",
     )
+    # First the audit log: a verdict that only the ledger knows would be passed over when the message comes again.
+    if ledger.row(gone.object_id) is None:
+        audit.record(unread(gone, code))
     was_news = ledger.reject_unread(gone, code)
     logger.info("not dispatched", extra={"object_id": gone.object_id, "reasons": [code], "known": not was_news})
     return Metric.QUARANTINE if was_news else None
+
+
+def unread(gone: ObjectCoordinates, code: str) -> AuditRecord:
+    """Return the audit record of a version that was deleted before anything read it."""
+    event = AuditEvent.QUARANTINED
+    return AuditRecord(
+        subject=gone.object_id,
+        record_id=verdict_record_id(1, event),
+        event=event,
+        at=now(),
+        attempt=1,
+        code_version=variables.CODE_VERSION,
+        reason_codes=code,
+    )
 
 
 def publish(counts: Counter[Metric]) -> None:

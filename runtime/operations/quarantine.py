@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
-from runtime.contract import Finding, LedgerStatus, Release, Severity
+from runtime.audit import AuditLog
+from runtime.contract import AuditEvent, AuditRecord, Finding, LedgerStatus, Release, Severity
 from runtime.dicom.findings import FINDINGS
 from runtime.executions import Executions
 from runtime.intake import start_attempt
-from runtime.ledger import Ledger, Row
+from runtime.ledger import Ledger, Row, now
 from runtime.operations.stage import OperationError
 
 if TYPE_CHECKING:
@@ -107,18 +111,53 @@ def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | No
     return start_attempt(ledger, executions, row.next_attempt(profile=profile))
 
 
-def release(ledger: Ledger, executions: Executions, row: Row, decision: Release) -> bool:
+def release(
+    ledger: Ledger, executions: Executions, audit: AuditLog, row: Row, decision: Release, *, principal: str
+) -> bool:
     """Record a person's decision and start the attempt that heeds it; False where somebody else has just done so.
+
+    Parameters
+    ----------
+    ledger, executions, audit
+        Of the stage.
+    row
+        Of the object.
+    decision
+        The person's.
+    principal
+        ARN under which the person acts.
 
     Raises
     ------
     OperationError
-        The object is in quarantine for something that no decision mends.
+        The object is in quarantine for something that no decision mends, or the decision can't be recorded.
     """
     others = [code for code in reasons(row) if not code.startswith(ACCEPTABLE_RISK)]
     if others:
         raise OperationError(
             f"{row.object_id}: {' '.join(others)} is no risk that a person can accept; correct the source, or retry."
         )
+    try:
+        audit.record(_released(row, decision, principal))
+    except (BotoCoreError, ClientError) as error:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        raise OperationError(
+            f"{row.object_id}: the audit log can't record the release, so it stays in quarantine ({code})."
+        ) from None
     ledger.release(row.object_id, decision)
     return retry(ledger, executions, find_row(ledger, row.object_id))
+
+
+def _released(row: Row, decision: Release, principal: str) -> AuditRecord:
+    """Return the audit record of a release. Of its reason, in which a patient may be named, it has the hash."""
+    return AuditRecord(
+        subject=row.object_id,
+        record_id=uuid.uuid4().hex,
+        event=AuditEvent.RELEASED,
+        at=now(),
+        attempt=row.attempt + 1,
+        reason_codes=row.reason_codes,
+        principal=principal,
+        by=decision.by,
+        reason_sha256=hashlib.sha256(decision.reason.encode()).hexdigest(),
+    )

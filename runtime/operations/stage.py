@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
+from runtime.audit import AuditLog, principal, sts_client
 from runtime.contract import PROJECT, Function, Output
 from runtime.executions import Executions, stepfunctions_client
 from runtime.ledger import Ledger, dynamodb_client
@@ -63,6 +64,26 @@ class Stage:
     def executions(self) -> Executions:
         """The executions of the stage's processing workflow."""
         return Executions(stepfunctions_client(), self.output(Output.STATE_MACHINE_ARN))
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The audit log of the PHI zone: verdicts and releases."""
+        return AuditLog(dynamodb_client(attempts=5), self.output(Output.AUDIT_TABLE_NAME))
+
+    @cached_property
+    def link_audit(self) -> AuditLog:
+        """The audit log of the research zone: download links."""
+        return AuditLog(dynamodb_client(attempts=5), self.output(Output.LINK_AUDIT_TABLE_NAME))
+
+    @cached_property
+    def principal(self) -> str:
+        """ARN of the caller."""
+        return principal(sts_client(boto3.Session(), self.region))
+
+    @property
+    def region(self) -> str:
+        """The region of the caller's credentials, in which the stage is."""
+        return self._ssm.meta.region_name
 
     @cached_property
     def _ssm(self) -> SSMClient:

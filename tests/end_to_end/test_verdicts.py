@@ -16,8 +16,19 @@ import pytest
 from local.environment import REGION
 from local.pipeline import Outcome, Pipeline
 from local.samples import BUNDLED, as_instance
-from runtime.contract import METRIC_NAMESPACE, PROJECT, ExecutionInput, Metric, ObjectCoordinates, Output, State
+from runtime.audit import AuditLog
+from runtime.contract import (
+    METRIC_NAMESPACE,
+    PROJECT,
+    AuditEvent,
+    ExecutionInput,
+    Metric,
+    ObjectCoordinates,
+    Output,
+    State,
+)
 from runtime.delivery import PresignedUrlHandler
+from runtime.ledger import dynamodb_client, timestamp
 from tests.end_to_end.conftest import Stage
 
 if TYPE_CHECKING:
@@ -88,8 +99,11 @@ def test_should_deliver_through_a_link_that_needs_no_credentials(
     key = outcomes["ct.dcm"].output_key
     assert key is not None
 
-    link = PresignedUrlHandler(pipeline.processed_bucket, REGION).generate_secure_download_url(key)
+    audit = AuditLog(dynamodb_client(), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    link = PresignedUrlHandler(pipeline.processed_bucket, REGION, audit=audit).generate_secure_download_url(key)
 
+    [record] = audit.of_subject(key)
+    assert (record.event, record.expires_at) == (AuditEvent.LINK_ISSUED, timestamp(link.expires_at))
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link.url) as answer:
         assert answer.headers["Content-Type"] == "application/dicom"
         assert answer.headers["Content-Disposition"].startswith("attachment")
@@ -119,9 +133,10 @@ def test_should_quarantine_what_is_not_acceptable_and_leave_it_in_place(
     raw = pipeline.s3.get_object(Bucket=pipeline.raw_bucket, Key=key)["Body"].read()
     assert raw == OBJECTS[key]
     # What the tag says is asserted on the template: the emulator takes this call and stores nothing.
-    assert states(pipeline, outcome)[-6:] == [
+    assert states(pipeline, outcome)[-7:] == [
         State.QUARANTINE_HANDLER,
         State.TAG_QUARANTINED_OBJECT,
+        State.AUDIT_QUARANTINE,
         State.RECORD_QUARANTINE,
         State.ANNOUNCE_QUARANTINE,
         State.PUBLISH_QUARANTINE_METRIC,
@@ -188,8 +203,9 @@ def test_should_count_a_step_that_raises_as_failure_and_move_the_alarms_metric(
     with processed_bucket_missing(isolated_boto3):
         outcome = pipeline.process("fails.dcm", as_instance(CT, 2))
 
-    assert states(pipeline, outcome)[-4:] == [
+    assert states(pipeline, outcome)[-5:] == [
         State.ERROR_HANDLER,
+        State.AUDIT_FAILURE,
         State.RECORD_FAILURE,
         State.PUBLISH_FAILURE_METRIC,
         State.FAILURE,

@@ -23,16 +23,16 @@ def counts(stage: StageTemplate, assumed: Assumptions = DEFAULTS) -> dict[str, f
 
 def test_should_count_every_state_that_a_delivered_object_passes(dev: StageTemplate) -> None:
     by_content = {json.dumps(state, sort_keys=True) for state in delivery_states(dev.json)}
-    assert len(by_content) == 13
-    assert counts(dev)["states_standard_transition"] == 13_000_000
+    assert len(by_content) == 14
+    assert counts(dev)["states_standard_transition"] == 14_000_000
 
 
 def test_should_bill_an_express_workflow_by_executions_and_duration() -> None:
     express = counts(StageTemplate("dev", workflow_type="EXPRESS"))
     assert "states_standard_transition" not in express
     assert express["states_express_request"] == 1_000_000
-    # Three steps of 250, 250 and 600 ms and three calls of services of 60 ms, in a chunk of 64 MB.
-    assert express["states_express_gb_second"] == pytest.approx(1_000_000 * 1.28 / 16)
+    # Three steps of 250, 250 and 600 ms and four calls of services of 60 ms, in a chunk of 64 MB.
+    assert express["states_express_gb_second"] == pytest.approx(1_000_000 * 1.34 / 16)
 
 
 def test_should_follow_memory_and_architecture_of_the_functions(dev: StageTemplate) -> None:
@@ -43,9 +43,11 @@ def test_should_follow_memory_and_architecture_of_the_functions(dev: StageTempla
     assert other["lambda_gb_second_x86_64"] == pytest.approx(125_000)
 
 
-def test_should_count_the_writes_to_the_ledgers_indexes(dev: StageTemplate) -> None:
-    assumed = Assumptions(ledger_writes=1, indexed_writes=10)
+def test_should_count_the_writes_to_the_tables_indexes(dev: StageTemplate) -> None:
+    assumed = Assumptions(ledger_writes=1, indexed_writes=10, audit_writes=0)
     assert counts(dev, assumed)["dynamodb_write"] == 21_000_000
+    assumed = Assumptions(ledger_writes=0, indexed_writes=0, audit_writes=1)
+    assert counts(dev, assumed)["dynamodb_write"] == 3_000_000
 
 
 def test_should_have_a_price_for_everything_that_is_billed(dev: StageTemplate) -> None:

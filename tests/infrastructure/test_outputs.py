@@ -30,6 +30,8 @@ NAMES = {
     "IntakeDeadLettersUrl": "intake-dead-letters-url",
     "ScheduleDeadLettersUrl": "schedule-dead-letters-url",
     "NotificationDeadLettersUrl": "notification-dead-letters-url",
+    "AuditTableName": "audit-table-name",
+    "LinkAuditTableName": "link-audit-table-name",
 }
 
 
@@ -73,5 +75,7 @@ def test_should_point_each_output_at_what_its_name_says(dev: StageTemplate) -> N
         "IntakeDeadLettersUrl": "IntakeDeadLetters",
         "ScheduleDeadLettersUrl": "FunctionsDeadLetters",
         "NotificationDeadLettersUrl": "AnnouncementsDeadLetters",
+        "AuditTableName": "'AuditTable",
+        "LinkAuditTableName": "'LinkAuditTable",
     }.items():
         assert part in values[name]

@@ -72,9 +72,15 @@ def reading_rights(stage: StageTemplate) -> set[tuple[str, str]]:
 
 def ledger_rights(stage: StageTemplate, *actions: str) -> set[tuple[str, str]]:
     """Actions on the ledger; those who query it do so by its indexes."""
-    (table,) = stage.resources("AWS::DynamoDB::Table")
+    (table,) = [key for key in stage.resources("AWS::DynamoDB::Table") if key.startswith("LedgerTable")]
     resources = [f"${{{table}.Arn}}", f"${{{table}.Arn}}/index/*"] if "Query" in actions else [f"${{{table}.Arn}}"]
     return {(f"dynamodb:{action}", resource) for action in actions for resource in resources}
+
+
+def recording_rights(stage: StageTemplate) -> set[tuple[str, str]]:
+    """Add to the audit log of the PHI zone."""
+    (table,) = [key for key in stage.resources("AWS::DynamoDB::Table") if key.startswith("AuditTable")]
+    return {("dynamodb:PartiQLInsert", f"${{{table}.Arn}}")}
 
 
 def starting_rights(stage: StageTemplate) -> set[tuple[str, str]]:
@@ -187,6 +193,7 @@ def test_should_let_who_starts_executions_read_raw_objects_and_write_none(
 ) -> None:
     (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
     results = {("s3:ListBucket", f"${{{processed}.Arn}}")} if name == "reconciliation" else set()
+    audit = recording_rights(every_stage) if name == "dispatcher" else set()
     queue = {r for r in rights(every_stage, f"{name.capitalize()}Role") if r[0].startswith("sqs:")}
     assert rights(every_stage, f"{name.capitalize()}Role") - queue == (
         common_rights(every_stage, name)
@@ -195,6 +202,7 @@ def test_should_let_who_starts_executions_read_raw_objects_and_write_none(
         | ledger_rights(every_stage, *ledger)
         | metrics
         | results
+        | audit
     )
     assert {action for action, _ in queue} == QUEUE_ACTIONS.get(name, set())
 

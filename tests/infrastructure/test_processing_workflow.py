@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from imaging_pipeline.runtime_code import code_version
 from runtime.contract import (
     LEDGER_VERDICTS,
     STEP_FAILED,
+    AuditEvent,
+    AuditRecord,
     DeidentificationBody,
     ExecutionInput,
     Function,
@@ -33,7 +36,7 @@ STEPS: dict[str, tuple[str, str, str, type[BaseModel]]] = {
     "DeidentificationStep": (
         "CheckDeidentificationStatus",
         "ParseDeidentificationResult",
-        "RecordDelivery",
+        "AuditDelivery",
         DeidentificationBody,
     ),
 }
@@ -61,7 +64,7 @@ def test_should_go_on_when_accepted_quarantine_when_rejected_and_fail_otherwise(
             {"Variable": "$.step.statusCode", "NumericEquals": 200},
             {"Variable": "$.step.body.outcome", "StringEquals": "duplicate"},
         ],
-        "Next": "RecordDuplicate",
+        "Next": "AuditDuplicate",
     }
     assert dev.states[check] == {
         "Type": "Choice",
@@ -76,16 +79,23 @@ def test_should_go_on_when_accepted_quarantine_when_rejected_and_fail_otherwise(
 
 
 def test_should_end_in_four_ways(dev: StageTemplate) -> None:
-    assert chain(dev.states, "RecordDelivery") == [
+    assert chain(dev.states, "AuditDelivery") == [
+        "AuditDelivery",
         "RecordDelivery",
         "AnnounceDelivery",
         "PublishSuccessMetric",
         "SuccessState",
     ]
-    assert chain(dev.states, "RecordDuplicate") == ["RecordDuplicate", "PublishDuplicateMetric", "DuplicateState"]
+    assert chain(dev.states, "AuditDuplicate") == [
+        "AuditDuplicate",
+        "RecordDuplicate",
+        "PublishDuplicateMetric",
+        "DuplicateState",
+    ]
     assert chain(dev.states, "QuarantineHandler") == [
         "QuarantineHandler",
         "TagQuarantinedObject",
+        "AuditQuarantine",
         "RecordQuarantine",
         "AnnounceQuarantine",
         "PublishQuarantineMetric",
@@ -93,6 +103,7 @@ def test_should_end_in_four_ways(dev: StageTemplate) -> None:
     ]
     assert chain(dev.states, "ErrorHandler") == [
         "ErrorHandler",
+        "AuditFailure",
         "RecordFailure",
         "PublishFailureMetric",
         "FailureState",
@@ -134,7 +145,7 @@ def test_should_catch_every_error_of_a_step(every_stage: StageTemplate, step: st
 
 def test_should_bound_every_task_and_the_whole_machine(every_stage: StageTemplate) -> None:
     tasks = {name: state for name, state in every_stage.states.items() if state["Type"] == "Task"}
-    assert len(tasks) == 14
+    assert len(tasks) == 18
     assert all(task["TimeoutSeconds"] > 0 for task in tasks.values())
     for name in (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION):
         timeout = every_stage.config.functions[name].timeout_seconds
@@ -160,6 +171,13 @@ RECORDS: dict[str, tuple[LedgerStatus, str, type[BaseModel] | None]] = {
     "RecordQuarantine": (LedgerStatus.QUARANTINED, "AnnounceQuarantine", RejectionBody),
     "RecordFailure": (LedgerStatus.FAILED, "PublishFailureMetric", None),
 }
+AUDITS: dict[str, tuple[AuditEvent, str, type[BaseModel] | None]] = {
+    "AuditDelivery": (AuditEvent.DELIVERED, "RecordDelivery", DeidentificationBody),
+    "AuditDuplicate": (AuditEvent.DUPLICATE, "RecordDuplicate", DeidentificationBody),
+    "AuditQuarantine": (AuditEvent.QUARANTINED, "RecordQuarantine", RejectionBody),
+    "AuditFailure": (AuditEvent.FAILED, "RecordFailure", None),
+}
+each_audit = pytest.mark.parametrize("state", AUDITS)
 each_record = pytest.mark.parametrize("state", RECORDS)
 
 
@@ -198,8 +216,8 @@ def test_should_record_only_fields_that_the_step_answers_with(dev: StageTemplate
     assert set(read) <= (set(body.model_fields) if body else {"error"})
 
 
-@pytest.mark.parametrize("state", [*RECORDS, "AnnounceDelivery", "AnnounceQuarantine"])
-def test_should_wait_a_quarter_of_an_hour_for_the_ledger_and_the_bus(every_stage: StageTemplate, state: str) -> None:
+@pytest.mark.parametrize("state", [*RECORDS, *AUDITS, "AnnounceDelivery", "AnnounceQuarantine"])
+def test_should_wait_a_quarter_of_an_hour_for_the_tables_and_the_bus(every_stage: StageTemplate, state: str) -> None:
     patient = every_stage.states[state]["Retry"][-1]
     assert patient["ErrorEquals"] == ["States.ALL"]
     assert patient["JitterStrategy"] == "FULL"
@@ -207,6 +225,63 @@ def test_should_wait_a_quarter_of_an_hour_for_the_ledger_and_the_bus(every_stage
     assert (patient["IntervalSeconds"], patient["BackoffRate"], patient["MaxDelaySeconds"]) == (1, 2, 60)
     delays = [min(2.0**attempt, 60) for attempt in range(40)]
     assert sum(delays) / 2 > 15 * 60, "full jitter halves them on average"
+
+
+def audited(stage: StageTemplate, state: str) -> dict[str, dict[str, str]]:
+    """What a state adds to the audit log: values, as DynamoDB has them, by attribute."""
+    parameters = stage.states[state]["Parameters"]
+    statement = re.fullmatch(r'INSERT INTO "\$\{AuditTable\w+\}" VALUE \{(.+)\}', parameters["Statement"])
+    assert statement is not None
+    attributes = [re.fullmatch(r"'(\w+)': \?", each) for each in statement[1].split(", ")]
+    return dict(zip((each[1] for each in attributes if each), parameters["Parameters"], strict=True))
+
+
+@each_audit
+def test_should_add_every_verdict_to_the_audit_log_before_anything_tells_of_it(
+    every_stage: StageTemplate, state: str
+) -> None:
+    event, following, _ = AUDITS[state]
+    task = every_stage.states[state]
+    assert task["Resource"].endswith(":states:::aws-sdk:dynamodb:executeStatement")
+    record = audited(every_stage, state)
+    assert set(record) <= set(AuditRecord.model_fields)
+    required = {name for name, field in AuditRecord.model_fields.items() if field.is_required()}
+    assert required | {"version", "attempt", "execution", "code_version"} <= set(record)
+    assert (record["event"], record["version"]) == ({"S": event}, {"N": "1"})
+    assert record["at"] == {"S.$": "$$.State.EnteredTime"}
+    assert task["Next"] == following
+    assert task["ResultPath"] is None
+
+
+@each_audit
+def test_should_record_a_verdict_once_however_often_the_execution_gets_there(dev: StageTemplate, state: str) -> None:
+    event, following, _ = AUDITS[state]
+    record = audited(dev, state)
+    assert record["subject"] == {"S.$": "States.ArrayGetItem(States.StringSplit($$.Execution.Name, '-'), 0)"}
+    assert record["record_id"] == {"S.$": f"States.Format('{{}}#{event}', $$.Execution.Input.attempt)"}
+    twice = "DynamoDb.DuplicateItemException"
+    assert dev.states[state]["Catch"] == [{"ErrorEquals": [twice], "ResultPath": None, "Next": following}]
+    assert dev.states[state]["Retry"][0] == {"ErrorEquals": [twice], "MaxAttempts": 0}
+
+
+@each_audit
+def test_should_audit_only_fields_that_the_step_answers_with_and_no_key(dev: StageTemplate, state: str) -> None:
+    body = AUDITS[state][2]
+    record = audited(dev, state)
+    read = re.findall(r"[^$]\$\.(?:step\.body\.|deidentification\.)?([\w.]+)", json.dumps(record))
+    assert read
+    assert set(read) <= (set(body.model_fields) if body else {"error"})
+    assert "$.object." not in json.dumps(record), "the key may identify a patient"
+
+
+@pytest.mark.parametrize("state", ["AuditDelivery", "AuditDuplicate", "AuditQuarantine"])
+def test_should_tell_by_which_profile_and_key_a_verdict_was_reached(dev: StageTemplate, state: str) -> None:
+    assert {"profile", "profile_hash", "key_id"} <= set(audited(dev, state))
+
+
+@each_audit
+def test_should_tell_the_version_of_the_code_that_reached_a_verdict(dev: StageTemplate, state: str) -> None:
+    assert audited(dev, state)["code_version"] == {"S": code_version()}
 
 
 @each_record
@@ -279,7 +354,7 @@ def test_should_tag_the_version_that_was_judged_and_go_on_when_it_is_gone(dev: S
     ]
     assert task["ResultPath"] is None
     assert task["Catch"] == [
-        {"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "RecordQuarantine"},
+        {"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "AuditQuarantine"},
     ]
 
 

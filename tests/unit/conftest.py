@@ -15,8 +15,10 @@ from moto import mock_aws
 from pydicom.data import get_testdata_file
 
 from runtime import storage
+from runtime.audit import AuditLog
 from runtime.contract import ExecutionInput, LedgerAttribute, LedgerIndex, ObjectCoordinates, ObjectCreated
 from runtime.ledger import Ledger, dynamodb_client
+from tests.unit.audit_tables import audit_log
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,6 +29,8 @@ RAW = "raw-bucket"
 PROCESSED = "processed-bucket"
 SECRET = "stage/pseudonym-key"
 LEDGER_TABLE = "stage-ledger"
+AUDIT_TABLE = "stage-audit"
+CODE_VERSION = "c0de" * 16
 SERVICE = "medical-imaging-pipeline-test"
 
 # Handlers and Powertools read the environment when they are imported, as Lambda has them do.
@@ -37,6 +41,8 @@ os.environ.update(
     PSEUDONYM_SECRET_ARN=SECRET,
     PROFILE="research",
     LEDGER_TABLE=LEDGER_TABLE,
+    AUDIT_TABLE=AUDIT_TABLE,
+    CODE_VERSION=CODE_VERSION,
     POWERTOOLS_SERVICE_NAME=SERVICE,
     POWERTOOLS_METRICS_NAMESPACE="MedicalImaging/Pipeline",
     POWERTOOLS_LOG_LEVEL="INFO",
@@ -139,6 +145,11 @@ def ledger(buckets: Buckets) -> Ledger:
         ],
     )
     return Ledger(client, LEDGER_TABLE)
+
+
+@pytest.fixture
+def audit(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
+    return audit_log(AUDIT_TABLE, monkeypatch)
 
 
 @dataclass

@@ -22,7 +22,11 @@ from pydicom.data import get_testdata_file
 
 from runtime import delivery
 from runtime.__main__ import main
+from runtime.audit import AuditLog
+from runtime.contract import AuditEvent
 from runtime.delivery import PresignedUrlHandler
+from runtime.ledger import dynamodb_client, timestamp
+from tests.unit.audit_tables import audit_log, away
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,6 +34,7 @@ else:
     S3Client = object
 
 BUCKET = "processed"
+AUDIT_TABLE = "stage-link-audit"
 REGION: Literal["eu-west-1"] = "eu-west-1"
 KEY = "2f7c/2.25.11/2.25.12/2.25.13.dcm"
 CT = Path(str(get_testdata_file("CT_small.dcm"))).read_bytes()
@@ -42,6 +47,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
 
 @pytest.fixture
@@ -55,8 +61,26 @@ def s3(aws_environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Cli
 
 
 @pytest.fixture
-def handler(s3: S3Client) -> PresignedUrlHandler:
-    return PresignedUrlHandler(BUCKET, REGION)
+def audit(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
+    return audit_log(AUDIT_TABLE, monkeypatch)
+
+
+@pytest.fixture
+def handler(audit: AuditLog) -> PresignedUrlHandler:
+    return PresignedUrlHandler(BUCKET, REGION, audit=audit)
+
+
+@pytest.fixture
+def published(audit: AuditLog) -> None:
+    """What the stack publishes of a stage."""
+    ssm = boto3.client("ssm", REGION)
+    for name, value in (("processed-bucket-name", BUCKET), ("link-audit-table-name", AUDIT_TABLE)):
+        ssm.put_parameter(Name=f"/medical-imaging-pipeline/test/{name}", Value=value, Type="String")
+
+
+def untouched_log() -> AuditLog:
+    """Return a log that no test may reach."""
+    return AuditLog(dynamodb_client(), "untouched")
 
 
 @pytest.fixture
@@ -102,12 +126,9 @@ def test_should_address_an_endpoint_on_this_machine_by_path(endpoint: str, monke
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    handler = PresignedUrlHandler(BUCKET, REGION)
-    with Stubber(handler._client) as stub:
-        stub.add_response("head_object", {}, {"Bucket": BUCKET, "Key": KEY})
-        link = handler.generate_secure_download_url(KEY)
+    handler = PresignedUrlHandler(BUCKET, REGION, audit=untouched_log())
 
-    assert link.url.startswith(f"{endpoint}/processed/{KEY}?")
+    assert handler._sign(KEY, 60).url.startswith(f"{endpoint}/processed/{KEY}?")
 
 
 def test_should_live_one_hour_unless_told(handler: PresignedUrlHandler) -> None:
@@ -133,35 +154,37 @@ def test_should_refuse_a_life_that_version_4_does_not_allow(handler: PresignedUr
         handler.generate_secure_download_urls([KEY], expires_in)
 
 
-def test_should_end_with_the_signers_session(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_should_end_with_the_signers_session(audit: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
     session_end = datetime.now(UTC) + timedelta(minutes=40)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", session_end.isoformat())
-    link = PresignedUrlHandler(BUCKET, REGION).generate_secure_download_url(KEY)
+    link = PresignedUrlHandler(BUCKET, REGION, audit=audit).generate_secure_download_url(KEY)
 
     assert 2395 <= int(query(link.url)["X-Amz-Expires"]) <= 2400
     assert timedelta(0) <= session_end - link.expires_at < timedelta(seconds=5)
 
 
-def test_should_leave_a_link_alone_that_ends_before_the_session(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_should_leave_a_link_alone_that_ends_before_the_session(
+    audit: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=6)).isoformat())
-    link = PresignedUrlHandler(BUCKET, REGION).generate_secure_download_url(KEY)
+    link = PresignedUrlHandler(BUCKET, REGION, audit=audit).generate_secure_download_url(KEY)
 
     assert query(link.url)["X-Amz-Expires"] == "3600"
 
 
 def test_should_trust_a_session_of_unknown_end_for_a_quarter_of_an_hour(
-    s3: S3Client, monkeypatch: pytest.MonkeyPatch
+    audit: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    handler = PresignedUrlHandler(BUCKET, REGION)
+    handler = PresignedUrlHandler(BUCKET, REGION, audit=audit)
 
     assert query(handler.generate_secure_download_url(KEY).url)["X-Amz-Expires"] == "900"
     assert query(handler.generate_secure_download_url(KEY, 30).url)["X-Amz-Expires"] == "30"
 
 
-def test_should_shorten_to_an_assumed_roles_expiry(s3: S3Client) -> None:
+def test_should_shorten_to_an_assumed_roles_expiry(audit: AuditLog) -> None:
     role = boto3.client("sts", REGION).assume_role(
         RoleArn="arn:aws:iam::123456789012:role/researcher", RoleSessionName="test", DurationSeconds=1200
     )
@@ -178,7 +201,7 @@ def test_should_shorten_to_an_assumed_roles_expiry(s3: S3Client) -> None:
     )
     core = Session()
     vars(core)["_credentials"] = credentials
-    link = PresignedUrlHandler(BUCKET, REGION, session=boto3.Session(botocore_session=core))
+    link = PresignedUrlHandler(BUCKET, REGION, audit=audit, session=boto3.Session(botocore_session=core))
     assert 1190 < seconds_from_now(link.generate_secure_download_url(KEY).expires_at) <= 1200
 
 
@@ -188,7 +211,7 @@ def test_should_say_when_the_session_is_over(
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(hours=1)).isoformat())
-    handler = PresignedUrlHandler(BUCKET, REGION)
+    handler = PresignedUrlHandler(BUCKET, REGION, audit=untouched_log())
     assert handler._credentials is not None
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", (datetime.now(UTC) + timedelta(seconds=seconds_left)).isoformat())
     vars(handler._credentials)["_expiry_time"] = datetime.now(UTC)
@@ -201,9 +224,9 @@ def test_should_say_when_there_are_no_credentials(monkeypatch: pytest.MonkeyPatc
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(delivery.CredentialsUnavailableError):
-        PresignedUrlHandler(BUCKET, REGION).generate_secure_download_urls([KEY])
+        PresignedUrlHandler(BUCKET, REGION, audit=untouched_log()).generate_secure_download_urls([KEY])
     with pytest.raises(delivery.CredentialsUnavailableError):
-        list(PresignedUrlHandler(BUCKET, REGION).keys("2f7c/"))
+        list(PresignedUrlHandler(BUCKET, REGION, audit=untouched_log()).keys("2f7c/"))
 
 
 def test_should_say_when_the_object_is_missing(handler: PresignedUrlHandler) -> None:
@@ -233,7 +256,9 @@ def test_should_say_when_the_signer_may_not_read(monkeypatch: pytest.MonkeyPatch
         key = iam.create_access_key(UserName="nobody")["AccessKey"]
         session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
         with pytest.raises(delivery.AccessDeniedError):
-            PresignedUrlHandler(BUCKET, REGION, session=session).generate_secure_download_url(KEY)
+            PresignedUrlHandler(BUCKET, REGION, audit=untouched_log(), session=session).generate_secure_download_url(
+                KEY
+            )
 
 
 def test_should_say_when_the_object_is_archived(s3: S3Client, handler: PresignedUrlHandler) -> None:
@@ -278,15 +303,16 @@ def test_should_refuse_what_cannot_be_a_key(handler: PresignedUrlHandler, key: s
 @pytest.mark.parametrize("bucket", ["", "a", "Upper-Case", "with/slash", "x" * 64, "arn:aws:s3:::b"])
 def test_should_refuse_what_cannot_be_a_bucket(bucket: str) -> None:
     with pytest.raises(delivery.ConfigurationError):
-        PresignedUrlHandler(bucket, REGION)
+        PresignedUrlHandler(bucket, REGION, audit=untouched_log())
 
 
 def test_should_refuse_an_unknown_profile_and_an_impossible_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = untouched_log()
     with pytest.raises(delivery.ConfigurationError, match="InvalidRegionError"):
-        PresignedUrlHandler(BUCKET, "eu west")
+        PresignedUrlHandler(BUCKET, "eu west", audit=audit)
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(delivery.ConfigurationError, match="ProfileNotFound"):
-        PresignedUrlHandler(BUCKET, REGION)
+        PresignedUrlHandler(BUCKET, REGION, audit=audit)
 
 
 def test_should_report_each_key_of_a_batch_once_and_in_order(s3: S3Client, handler: PresignedUrlHandler) -> None:
@@ -327,6 +353,41 @@ def test_should_log_outcomes_without_urls_or_keys(handler: PresignedUrlHandler, 
     assert lines[-1]["failure_count"] == 2
     for secret in ("2f7c", "2.25.13", "http", "X-Amz", BUCKET):
         assert secret not in log.getvalue()
+
+
+def test_should_record_each_link_before_it_is_given(audit: AuditLog) -> None:
+    link = PresignedUrlHandler(BUCKET, REGION, audit=audit, recipient="Study 4711").generate_secure_download_url(KEY)
+
+    [record] = audit.of_subject(KEY)
+    assert (record.event, record.output_key, record.output_study) == (AuditEvent.LINK_ISSUED, KEY, "2f7c/2.25.11")
+    assert record.principal == boto3.client("sts").get_caller_identity()["Arn"]
+    assert (record.recipient, record.expires_at) == ("Study 4711", timestamp(link.expires_at))
+    assert "http" not in record.model_dump_json()
+    assert "X-Amz" not in record.model_dump_json()
+
+
+def test_should_record_every_link_of_an_object(audit: AuditLog, handler: PresignedUrlHandler) -> None:
+    handler.generate_secure_download_urls([KEY, KEY, "2f7c/missing.dcm"])
+    assert len(list(audit.of_subject(KEY))) == 2
+    assert list(audit.of_subject("2f7c/missing.dcm")) == [], "nobody got a link"
+
+
+def test_should_give_no_link_that_the_audit_log_does_not_know(handler: PresignedUrlHandler) -> None:
+    with away(AUDIT_TABLE):
+        with pytest.raises(delivery.AuditUnavailableError) as caught:
+            handler.generate_secure_download_url(KEY)
+        batch = handler.generate_secure_download_urls([KEY])
+    assert "AccessDeniedException" in str(caught.value)
+    assert "2f7c" not in str(caught.value)
+    assert batch.links == ()
+    assert [failure.code for failure in batch.failures] == ["AUDIT_UNAVAILABLE"]
+
+
+def test_should_give_no_link_to_a_signer_whose_name_nobody_knows(handler: PresignedUrlHandler) -> None:
+    with Stubber(handler._sts) as stub:
+        stub.add_client_error("get_caller_identity", "AccessDenied", http_status_code=403)
+        with pytest.raises(delivery.AuditUnavailableError):
+            handler.generate_secure_download_url(KEY)
 
 
 @pytest.mark.parametrize(
@@ -378,10 +439,10 @@ def test_should_keep_a_disposition_with_odd_letters_through_the_link(
     )
 
 
-ARGUMENTS = ("links", "--bucket", BUCKET, "--region", REGION)
+ARGUMENTS = ("links", "--stage", "test")
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_leave_the_log_to_the_library(
     capsys: pytest.CaptureFixture[str], log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,7 +452,7 @@ def test_should_leave_the_log_to_the_library(
     assert capsys.readouterr().err == "links: 1 given, 1 failed\n"
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--expires", "2h", KEY]) == 0
     header, row = capsys.readouterr().out.splitlines()
@@ -400,7 +461,7 @@ def test_should_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert query(row.split()[-1])["X-Amz-Expires"] == "7200"
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_print_json_lines_and_tell_that_some_failed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--json", "missing.dcm", "\udce9", KEY]) == 1
     link, missing, impossible = map(json.loads, capsys.readouterr().out.splitlines())
@@ -410,30 +471,44 @@ def test_should_print_json_lines_and_tell_that_some_failed(capsys: pytest.Captur
     assert impossible["code"] == "INVALID_KEY"
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_find_the_objects_of_a_prefix(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--json", "--prefix", "2f7c/"]) == 0
     assert json.loads(capsys.readouterr().out)["key"] == KEY
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_tell_when_a_prefix_has_no_objects(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--prefix", "zzz/"]) == 1
     assert "no object" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_tell_when_the_bucket_to_list_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["links", "--bucket", "missing", "--region", REGION, "--prefix", ""]) == 1
+    name = "/medical-imaging-pipeline/test/processed-bucket-name"
+    boto3.client("ssm", REGION).put_parameter(Name=name, Value="missing", Type="String", Overwrite=True)
+    assert main([*ARGUMENTS, "--prefix", ""]) == 1
     assert capsys.readouterr().err.startswith("links: There is no such object in the bucket, or no such bucket")
 
 
-@pytest.mark.usefixtures("s3", "log")
+@pytest.mark.usefixtures("published", "log")
 def test_should_escape_keys_that_would_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "\x1b[2J", "\udce9"]) == 1
     out = capsys.readouterr().out
     assert r"'\x1b[2J'" in out
     assert r"'\udce9'" in out
+
+
+@pytest.mark.usefixtures("published", "log")
+def test_should_keep_for_whom_links_were_asked(audit: AuditLog) -> None:
+    assert main([*ARGUMENTS, "--for", " Dr. Grace Hopper ", "--prefix", "2f7c/"]) == 0
+    assert [record.recipient for record in audit.of_subject(KEY)] == ["Dr. Grace Hopper"]
+
+
+@pytest.mark.usefixtures("published", "log")
+def test_should_say_when_there_is_no_such_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["links", "--stage", "nowhere", KEY]) == 1
+    assert "no stage 'nowhere'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -444,6 +519,8 @@ def test_should_escape_keys_that_would_control_the_terminal(capsys: pytest.Captu
         ("links",),
         ARGUMENTS,
         (*ARGUMENTS, "--prefix", "a", KEY),
+        (*ARGUMENTS, "--for", " ", KEY),
+        (*ARGUMENTS, "--for", "x" * 201, KEY),
         *((*ARGUMENTS, KEY, "--expires", wrong) for wrong in ("0s", "8d", "1", "h", "-1h", "1.5h", "9" * 99 + "s")),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
 from runtime import storage
-from runtime.contract import ObjectCoordinates, PixelIdentity, Severity, StatusCode, StepResponse
+from runtime.contract import AppliedProfile, ObjectCoordinates, PixelIdentity, Severity, StatusCode, StepResponse
 from runtime.dicom.header import FIRST_READ, GROWTH, read_header
 from runtime.dicom.source import BytesSource
 from runtime.handlers import validation
@@ -97,6 +97,16 @@ def test_should_reject_with_the_reason(handlers: Handlers, content: bytes, reaso
     answers = run(handlers, handlers.buckets.upload(content))
     assert answers[-1]["statusCode"] == 422
     assert reason in answers[-1]["body"]["reason_codes"].split()
+
+
+def test_should_tell_by_which_profile_and_key_an_object_was_judged(handlers: Handlers) -> None:
+    risky = run(handlers, handlers.buckets.upload(dicom_file("SC_rgb_rle.dcm")))[-1]["body"]
+    delivered = run(handlers, handlers.buckets.upload(CT))[-1]["body"]
+    unread = run(handlers, handlers.buckets.upload(b""))[-1]["body"]
+    applied = [{name: body[name] for name in AppliedProfile.model_fields} for body in (risky, delivered, unread)]
+    assert applied[0] == applied[1]
+    assert all(applied[0].values())
+    assert not any(applied[2].values()), "no profile was applied to what could not be read"
 
 
 @pytest.mark.parametrize("step", ["ingest", "validate", "deidentify"])

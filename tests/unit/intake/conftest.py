@@ -11,6 +11,7 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from runtime.audit import AuditLog
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
 from runtime.ledger import Ledger
 from tests.unit.conftest import PROCESSED, RAW, SECRET, Buckets
@@ -44,6 +45,7 @@ class Stage:
 
     buckets: Buckets
     ledger: Ledger
+    audit: AuditLog
     dispatcher: Any
     states: Any
 
@@ -115,7 +117,11 @@ def message(coordinates: ObjectCoordinates, *, version: bool = True) -> str:
 
 @pytest.fixture
 def stage(
-    buckets: Buckets, ledger: Ledger, output: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets,
+    ledger: Ledger,
+    audit: AuditLog,
+    output: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
     boto3.client("secretsmanager").create_secret(Name=SECRET, SecretString="0123456789abcdef" * 4)
     states = boto3.client("stepfunctions")
@@ -130,7 +136,8 @@ def stage(
         monkeypatch.setattr(module, "ledger", ledger)
     executions = importlib.import_module("runtime.executions")
     monkeypatch.setattr(dispatcher, "executions", executions.Executions(states, STATE_MACHINE))
+    monkeypatch.setattr(dispatcher, "audit", audit)
     monkeypatch.setattr(dispatcher, "cloudwatch", boto3.client("cloudwatch"))
     monkeypatch.setattr("runtime.patience.time.sleep", lambda _: None)
-    yield Stage(buckets, ledger, dispatcher, states)
+    yield Stage(buckets, ledger, audit, dispatcher, states)
     deidentification.deidentifier.cache_clear()

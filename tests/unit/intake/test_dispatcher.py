@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from runtime.contract import ExecutionInput, LedgerStatus
 from runtime.intake import accepts
 from runtime.patience import is_transient
-from tests.unit.conftest import RAW, dicom_file
+from tests.unit.audit_tables import away
+from tests.unit.conftest import AUDIT_TABLE, CODE_VERSION, RAW, dicom_file
 from tests.unit.intake.conftest import STATE_MACHINE, Stage, execution, message
 
 CT = dicom_file("CT_small.dcm")
@@ -231,6 +232,20 @@ def test_should_quarantine_what_was_deleted_before_anything_read_it(stage: Stage
     assert row.coordinates == coordinates
     assert stage.executions() == []
     assert stage.count("PipelineQuarantine") == 1
+    [record] = stage.audit.of_subject(coordinates.object_id)
+    assert (record.event, record.attempt, record.reason_codes) == ("quarantined", 1, "OBJECT_DELETED")
+    assert (record.record_id, record.code_version) == ("1#quarantined", CODE_VERSION)
+
+
+def test_should_give_no_verdict_that_the_audit_log_does_not_know(stage: Stage) -> None:
+    coordinates = stage.buckets.upload(CT, KEY)
+    stage.buckets.s3.delete_object(Bucket=RAW, Key=KEY, VersionId=coordinates.version_id)
+    body = message(coordinates)
+    with away(AUDIT_TABLE):
+        assert stage.dispatch(body, milliseconds_left=1000) == [body]
+        assert stage.ledger.row(coordinates.object_id) is None
+    assert stage.dispatch(body) == []
+    assert len(list(stage.audit.of_subject(coordinates.object_id))) == 1
 
 
 def test_should_leave_the_verdict_to_the_execution_of_what_was_deleted_since(stage: Stage) -> None:
@@ -239,6 +254,7 @@ def test_should_leave_the_verdict_to_the_execution_of_what_was_deleted_since(sta
     stage.buckets.s3.delete_object(Bucket=RAW, Key=KEY, VersionId=coordinates.version_id)
     assert stage.dispatch(message(coordinates)) == []
     assert stage.status(coordinates) == "running"
+    assert list(stage.audit.of_subject(coordinates.object_id)) == []
 
 
 @pytest.mark.parametrize(

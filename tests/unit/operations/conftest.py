@@ -14,9 +14,11 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from runtime.__main__ import main
+from runtime.audit import AuditLog
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Output
 from runtime.ledger import Ledger, Row
-from tests.unit.conftest import LEDGER_TABLE, PROCESSED, RAW, Buckets, Context
+from tests.unit.audit_tables import audit_log
+from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW, Buckets, Context
 from tests.unit.intake.conftest import STATE_MACHINE
 
 os.environ.update(RAW_BUCKET=RAW, STUCK_AFTER_SECONDS="10800", EVENT_BUS_NAME="stage", STUDY_QUIET_SECONDS="600")
@@ -24,6 +26,7 @@ os.environ.update(RAW_BUCKET=RAW, STUCK_AFTER_SECONDS="10800", EVENT_BUS_NAME="s
 KEY = "DOE^JANE/scan 1.dcm"
 REPLAY_MACHINE = STATE_MACHINE + "-replay"
 DELIVERED = {"profile": "research", "profile_hash": "ab" * 32, "key_id": "k1"}
+LINK_AUDIT_TABLE = "stage-link-audit"
 _HANDLERS = ("reconciliation", "replay", "completeness")
 
 
@@ -47,6 +50,8 @@ class Stage:
 
     buckets: Buckets
     ledger: Ledger
+    audit: AuditLog
+    link_audit: AuditLog
     states: Any
     sqs: Any
 
@@ -99,7 +104,11 @@ class Stage:
 
 @pytest.fixture
 def stage(
-    buckets: Buckets, ledger: Ledger, output: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    buckets: Buckets,
+    ledger: Ledger,
+    audit: AuditLog,
+    output: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Stage:
     states, sqs = boto3.client("stepfunctions"), boto3.client("sqs")
     definition = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}})
@@ -110,6 +119,9 @@ def stage(
         Output.LEDGER_TABLE_NAME: LEDGER_TABLE,
         Output.STATE_MACHINE_ARN: STATE_MACHINE,
         Output.REPLAY_STATE_MACHINE_ARN: REPLAY_MACHINE,
+        Output.PROCESSED_BUCKET_NAME: PROCESSED,
+        Output.AUDIT_TABLE_NAME: AUDIT_TABLE,
+        Output.LINK_AUDIT_TABLE_NAME: LINK_AUDIT_TABLE,
         **{
             queue: sqs.create_queue(QueueName=queue.value)["QueueUrl"]
             for queue in (
@@ -126,6 +138,9 @@ def stage(
         Output.INTAKE_DEAD_LETTERS_URL: "intake-dead-letters-url",
         Output.SCHEDULE_DEAD_LETTERS_URL: "schedule-dead-letters-url",
         Output.NOTIFICATION_DEAD_LETTERS_URL: "notification-dead-letters-url",
+        Output.PROCESSED_BUCKET_NAME: "processed-bucket-name",
+        Output.AUDIT_TABLE_NAME: "audit-table-name",
+        Output.LINK_AUDIT_TABLE_NAME: "link-audit-table-name",
     }
     ssm = boto3.client("ssm")
     for name, value in values.items():
@@ -143,7 +158,7 @@ def stage(
     completeness = importlib.import_module("runtime.operations.completeness")
     consumers = completeness.Consumers(buckets.s3, events, bucket=PROCESSED, bus="stage")
     monkeypatch.setattr(importlib.import_module("runtime.handlers.completeness"), "consumers", consumers)
-    return Stage(buckets, ledger, states, sqs)
+    return Stage(buckets, ledger, audit, audit_log(LINK_AUDIT_TABLE, monkeypatch), states, sqs)
 
 
 @dataclass

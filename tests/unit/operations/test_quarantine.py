@@ -1,11 +1,15 @@
+import hashlib
 import json
 from typing import Any
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
 from runtime.__main__ import main
 from runtime.contract import Finding, LedgerStatus, Severity
+from tests.unit.audit_tables import away
+from tests.unit.conftest import AUDIT_TABLE
 from tests.unit.intake.conftest import STATE_MACHINE
 from tests.unit.operations.conftest import KEY, Operator, Stage, answer_requests, http_answer
 
@@ -117,6 +121,28 @@ def test_should_keep_who_released_an_object_and_why(operator: Operator) -> None:
     assert DECISION[1] in operator.run("quarantine", "show", object_id)[1]
 
 
+def test_should_audit_who_released_an_object_under_which_principal_without_the_text(operator: Operator) -> None:
+    object_id = quarantine(operator.stage, RISKS)
+    assert operator.run("quarantine", "release", object_id, *DECISION)[0] == 0
+    [record] = operator.stage.audit.of_subject(object_id)
+    assert (record.event, record.attempt, record.by, record.reason_codes) == ("released", 2, DECISION[1], RISKS)
+    assert record.principal == boto3.client("sts").get_caller_identity()["Arn"]
+    assert record.reason_sha256 == hashlib.sha256(DECISION[3].encode()).hexdigest()
+    assert DECISION[3] not in record.model_dump_json()
+
+
+def test_should_release_nothing_that_the_audit_log_does_not_know(operator: Operator) -> None:
+    object_id = quarantine(operator.stage, RISKS)
+    with away(AUDIT_TABLE):
+        status, out, _ = operator.run("quarantine", "release", object_id, *DECISION)
+    assert status == 1
+    assert "the audit log can't record the release, so it stays in quarantine" in out
+    assert operator.stage.started() == []
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    assert (row.status, row.releases) == ("quarantined", ())
+
+
 @pytest.mark.parametrize("reasons", ["NOT_DICOM", f"{RISKS} RESIDUAL_IDENTIFIER", "CONFLICTING_INSTANCE"])
 def test_should_not_release_what_is_no_risk_to_accept(operator: Operator, reasons: str) -> None:
     object_id = quarantine(operator.stage, reasons)
@@ -127,6 +153,7 @@ def test_should_not_release_what_is_no_risk_to_accept(operator: Operator, reason
     row = operator.stage.ledger.row(object_id)
     assert row is not None
     assert row.releases == ()
+    assert list(operator.stage.audit.of_subject(object_id)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""Audit tables as the stack makes them, in moto, taught the one PartiQL statement that they take."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from moto.dynamodb.exceptions import ConditionalCheckFailed, DynamodbException
+from moto.dynamodb.models import DynamoDBBackend
+
+from runtime.audit import AuditLog
+from runtime.contract import AuditIndex
+from runtime.ledger import dynamodb_client
+
+
+def insert(backend: DynamoDBBackend, statement: str, parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Do what DynamoDB does for an INSERT with parameters, of which moto knows none."""
+    parsed = re.fullmatch(r'INSERT INTO "([\w.-]+)" VALUE \{(.+)\}', statement)
+    assert parsed is not None
+    item = dict(zip(re.findall(r"'(\w+)': \?", parsed[2]), parameters, strict=True))
+    try:
+        backend.put_item(parsed[1], item, condition_expression="attribute_not_exists(subject)")
+    except ConditionalCheckFailed:
+        kind = "com.amazonaws.dynamodb.v20120810#DuplicateItemException"
+        raise DynamodbException(kind, "Duplicate primary key exists in table") from None
+    return []
+
+
+def audit_log(table: str, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
+    """Return the audit log on a new table."""
+    monkeypatch.setattr(DynamoDBBackend, "execute_statement", insert)
+    client = dynamodb_client(attempts=2)
+    indexes = {AuditIndex.BY_EVENT: ("event", "at"), AuditIndex.BY_STUDY: ("output_study", "output_key")}
+    attributes = ["subject", "record_id", *(name for names in indexes.values() for name in names)]
+    client.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in attributes],
+        KeySchema=_schema("subject", "record_id"),
+        GlobalSecondaryIndexes=[
+            {"IndexName": index.value, "KeySchema": _schema(*names), "Projection": {"ProjectionType": "ALL"}}
+            for index, names in indexes.items()
+        ],
+    )
+    return AuditLog(client, table)
+
+
+@contextmanager
+def away(table: str) -> Iterator[None]:
+    """Let DynamoDB refuse records for a table."""
+
+    def refuse(backend: DynamoDBBackend, statement: str, parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        assert table in statement
+        raise DynamodbException("com.amazonaws.dynamodb.v20120810#AccessDeniedException", "no right to this table")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DynamoDBBackend, "execute_statement", refuse)
+        yield
+
+
+def _schema(partition: str, sort: str) -> Any:
+    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
