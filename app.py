@@ -6,13 +6,14 @@ import sys
 
 from aws_cdk import App, Environment
 
+from imaging_pipeline import rule_packs
 from imaging_pipeline.dependency_layer import LayerError
 from imaging_pipeline.stack import ImagingPipelineStack
 from imaging_pipeline.stages import StageConfig, StageError, stage_config
 
 
 def main() -> None:
-    """Synthesize the stage that the context names; any of its settings may be overridden by `-c <setting>=<value>`."""
+    """Synthesize and check the stage that the context names; `-c <setting>=<value>` overrides any of its settings."""
     app = App(analytics_reporting=False)
     context = {name: app.node.try_get_context(name) for name in StageConfig.model_fields}
     overrides = {name: value for name, value in context.items() if value is not None and name != "stage"}
@@ -21,9 +22,10 @@ def main() -> None:
         ImagingPipelineStack(
             app, config.name, config=config, env=Environment(account=config.account, region=config.region)
         )
-    except (StageError, LayerError) as error:
+        app.synth()
+        rule_packs.check(app, config)
+    except (StageError, LayerError, rule_packs.UnansweredError) as error:
         sys.exit(str(error))
-    app.synth()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
 UNREACHABLE = "http://127.0.0.1:9"
 
 
-def run_app(folder: Path, context: dict[str, Any], **variables: str) -> subprocess.CompletedProcess[str]:
+def run_app(
+    folder: Path, context: dict[str, Any], program: tuple[str, ...] = ("-m", "app"), **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Synthesize without anything of AWS in the environment or in files."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -29,7 +32,7 @@ def run_app(folder: Path, context: dict[str, Any], **variables: str) -> subproce
         "AWS_EC2_METADATA_DISABLED": "true",
         **variables,
     }
-    command = [*_offline(), sys.executable, "-m", "app"] if variables else [sys.executable, "-m", "app"]
+    command = [*(_offline() if variables else []), sys.executable, *program]
     return subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
@@ -115,6 +118,40 @@ def test_should_stop_with_one_clear_sentence(tmp_path: Path, context: dict[str, 
     assert not list(tmp_path.glob("out/*.template.json"))
 
 
+def test_should_stop_with_a_verdict_when_the_rule_packs_find_something(tmp_path: Path) -> None:
+    forgetful = "import app; from imaging_pipeline import rule_packs; rule_packs.acknowledgements = tuple; app.main()"
+    result = run_app(tmp_path / "out", {"stage": "dev", "aws:cdk:bundling-stacks": []}, program=("-c", forgetful))
+    assert result.returncode == 1
+    verdict = _without_node_warnings(result.stderr).splitlines()
+    assert re.fullmatch(r"Stage 'dev' is refused, for \d+ findings of the rule packs:", verdict[0])
+    assert (
+        "  Functions/PseudonymKey: The secret does not have automatic rotation scheduled. [AwsSolutions-SMG4]"
+        in verdict
+    )
+    assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
+
+
 def _without_node_warnings(text: str) -> str:
     """Drop what jsii says about a Node version it hasn't tested."""
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(("b'!!", "!!", "\n")))
+
+
+def test_should_write_a_stack_for_each_region_and_deploy_the_replica_first(tmp_path: Path) -> None:
+    context = {
+        "stage": "prod",
+        "account": "123456789012",
+        "region": "eu-central-1",
+        "replica_region": "eu-west-1",
+        "trail_retention_days": "365",
+        "log_retention": "90",
+        "aws:cdk:bundling-stacks": [],
+    }
+    result = run_app(tmp_path / "out", context)
+    assert result.returncode == 0, result.stderr
+    artifacts = json.loads((tmp_path / "out" / "manifest.json").read_text())["artifacts"]
+    stacks = {name: body for name, body in artifacts.items() if body["type"] == "aws:cloudformation:stack"}
+    assert {name: body["environment"] for name, body in stacks.items()} == {
+        "medical-imaging-pipeline-prod": "aws://123456789012/eu-central-1",
+        "medical-imaging-pipeline-prod-replica": "aws://123456789012/eu-west-1",
+    }
+    assert "medical-imaging-pipeline-prod-replica" in stacks["medical-imaging-pipeline-prod"]["dependencies"]

@@ -1,0 +1,130 @@
+"""cdk-nag's rule packs and cfn-lint: every finding is mended or acknowledged, and nothing else is acknowledged."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Template
+from cfnlint.api import lint
+from cfnlint.config import ManualArgs
+from pydantic import ValidationError
+
+from imaging_pipeline import rule_packs
+from imaging_pipeline.rule_packs import Acknowledgement, Finding, UnansweredError
+from imaging_pipeline.stages import STAGES
+from tests.infrastructure.conftest import OVERRIDES, StageTemplate, synthesized
+
+DURABLE: dict[str, Any] = {
+    "replica_region": "eu-west-1",
+    "trail_retention_days": 90,
+    "alert_emails": "a@example.org",
+    "object_lock_mode": "COMPLIANCE",
+    "object_lock_days": 30,
+    "noncurrent_retention_days": 30,
+    "raw_retention_days": 400,
+    "processed_retention_days": 400,
+    "operations_retention_days": 30,
+}
+# Options of a stage that add or change resources.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mails": ("prod", {"alert_emails": "a@example.org", "delivery_emails": "r@example.org"}),
+    "own keys in dev": ("dev", {"encryption": "kms"}),
+    "express": ("dev", {"workflow_type": "EXPRESS"}),
+    "durable": ("prod", DURABLE),
+    "durable without own keys": ("prod", {**DURABLE, "encryption": "aes256"}),
+}
+each_variant = pytest.mark.parametrize("name", [*STAGES, *VARIANTS])
+
+# CDK makes a function depend on its role and the role's policy, of which it refers to the role anyway.
+HARMLESS = ["W3005"]
+
+
+@cache
+def variant(name: str) -> StageTemplate:
+    stage, overrides = VARIANTS.get(name, (name, {}))
+    return StageTemplate(stage, **overrides) if overrides else synthesized(stage)
+
+
+@cache
+def found(name: str) -> tuple[Finding, ...]:
+    stage = variant(name)
+    return tuple(rule_packs.findings(stage.app, stage.config))
+
+
+@each_variant
+def test_should_leave_no_finding_unanswered(name: str) -> None:
+    assert rule_packs.unanswered(found(name), variant(name).config) == []
+
+
+def test_should_acknowledge_only_what_the_packs_still_find() -> None:
+    matched = {
+        (number, resource)
+        for name in [*STAGES, *VARIANTS]
+        for number, entry in enumerate(rule_packs.acknowledgements())
+        if entry.holds_in(variant(name).config)
+        for resource in entry.resources
+        if any(entry.model_copy(update={"resources": (resource,)}).answers(finding) for finding in found(name))
+    }
+    stale = [
+        (entry.rule, resource)
+        for number, entry in enumerate(rule_packs.acknowledgements())
+        for resource in entry.resources
+        if (number, resource) not in matched
+    ]
+    assert stale == [], "remove them from acknowledged.toml"
+
+
+def test_should_run_all_three_packs() -> None:
+    assert {finding.rule.split("-")[0] for finding in found("prod")} == {"AwsSolutions", "HIPAA.Security", "Serverless"}
+
+
+def test_should_not_let_one_stages_answer_count_in_another(dev: StageTemplate, prod: StageTemplate) -> None:
+    finding = Finding("HIPAA.Security-S3DefaultEncryptionKMS", "Buckets/Raw", "not encrypted by a key of its own")
+    assert rule_packs.unanswered([finding], dev.config) == []
+    assert rule_packs.unanswered([finding], prod.config) == [finding]
+
+
+def test_should_answer_for_the_named_resource_only() -> None:
+    entry = Acknowledgement(rule="Rule[<A….Arn>/*]", resources=("Some/Path",), reason="A reason that is long enough.")
+    assert entry.answers(Finding("Rule[<A123.Arn>/*]", "Some/Path", ""))
+    assert not entry.answers(Finding("Rule[<B123.Arn>/*]", "Some/Path", ""))
+    assert not entry.answers(Finding("Rule[<A123.Arn>/*]", "Some/Path/Below", ""))
+
+
+def test_should_refuse_an_acknowledgement_without_a_reason() -> None:
+    with pytest.raises(ValidationError, match="reason"):
+        Acknowledgement.model_validate({"rule": "AwsSolutions-S1", "resources": ["Buckets/Raw"], "reason": "wontfix"})
+
+
+def test_should_refuse_a_stage_with_a_new_finding_and_say_what_where_and_what_to_do() -> None:
+    stage = StageTemplate("dev")
+    s3.Bucket(stage.stack, "Careless")
+    with pytest.raises(UnansweredError) as refusal:
+        rule_packs.check(stage.stack, stage.config)
+    verdict = str(refusal.value).splitlines()
+    assert verdict[0].startswith("Stage 'dev' is refused, for ")
+    assert "  Careless: The S3 Bucket has server access logs disabled. [AwsSolutions-S1]" in verdict
+    assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
+    assert all("Careless" in line for line in verdict[1:-1])
+
+
+@each_variant
+def test_should_pass_cfn_lint(name: str) -> None:
+    stage = variant(name)
+    region = OVERRIDES.get(stage.config.stage, {}).get("region", "eu-central-1")
+    templates = {region: stage.json}
+    if stage.stack.replica:
+        templates[stage.stack.replica.region] = dict(Template.from_stack(stage.stack.replica).to_json())
+    for place, template in templates.items():
+        matches = lint(json.dumps(template), config=ManualArgs(regions=[place], ignore_checks=HARMLESS))
+        assert [(match.rule.id, match.path, match.message) for match in matches] == []
+
+
+def test_should_see_what_cfn_lint_finds(dev: StageTemplate) -> None:
+    broken = json.loads(json.dumps(dev.json))
+    next(iter(broken["Resources"].values()))["Properties"]["NoSuchProperty"] = True
+    assert lint(json.dumps(broken), config=ManualArgs(regions=["eu-central-1"], ignore_checks=HARMLESS))
