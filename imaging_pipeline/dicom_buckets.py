@@ -36,6 +36,9 @@ class DicomBuckets(Construct):
         self.raw = self._data_bucket("Raw", zone=zones.phi, transitions=[infrequent_access])
         self.processed = self._data_bucket("Processed", zone=zones.research, transitions=[infrequent_access, glacier])
         self.operations = self._data_bucket("Operations", zone=zones.phi, transitions=[infrequent_access])
+        zones.phi.refuse_other_keys(self.raw)
+        zones.research.refuse_other_keys(self.processed)
+        zones.phi.refuse_other_keys(self.operations)
         _notify_event_bridge(self.raw)
 
     def _log_bucket(self) -> s3.Bucket:

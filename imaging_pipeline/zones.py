@@ -8,6 +8,7 @@ from typing import Final
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -193,6 +194,26 @@ class Zone(Construct):
         self._delegate(("GenerateDataKey",), {"StringEquals": delivery})
         self.admit("delivery.logs.amazonaws.com", "Decrypt", when=delivery)
         return sfn.CustomerManagedEncryptionConfiguration(self.key)
+
+    def refuse_other_keys(self, bucket: s3.Bucket) -> None:
+        """Refuse objects whose uploader names another encryption than the bucket's own, which needs no naming."""
+        if not self.key:
+            return
+        for header, own in {
+            "server-side-encryption": "aws:kms",
+            "server-side-encryption-aws-kms-key-id": self.key.key_arn,
+            "server-side-encryption-customer-algorithm": "none",
+        }.items():
+            named = f"s3:x-amz-{header}"
+            bucket.add_to_resource_policy(
+                iam.PolicyStatement(
+                    effect=iam.Effect.DENY,
+                    principals=[iam.AnyPrincipal()],
+                    actions=["s3:PutObject"],
+                    resources=[bucket.arn_for_objects("*")],
+                    conditions={"Null": {named: "false"}, "StringNotEquals": {named: own}},
+                )
+            )
 
     def _service(self, name: str) -> str:
         return f"{name}.{Stack.of(self).region}.amazonaws.com"
