@@ -92,13 +92,11 @@ class Zone(Construct):
         )
         self.key = kms.Key.from_key_arn(self, "KeyByArn", key.key_arn)
         self._delegate(ADMINISTRATION)
-        via = [f"{service}.{Stack.of(self).region}.amazonaws.com" for service in services]
+        via = [self._service(service) for service in services]
         self._delegate(USE, {"StringEquals": {"kms:ViaService": via}})
         if "dynamodb" in services:
-            through_dynamodb = {"kms:ViaService": self._service("dynamodb")}
-            # DynamoDB keeps working on a table, its backups included, by grants that it makes when the key is chosen.
-            own = {"kms:GrantIsForAWSResource": "true"}
-            self._delegate(("CreateGrant",), {"StringEquals": through_dynamodb, "Bool": own})
+            # By grants, which it makes when a table gets its key, DynamoDB keeps working on table and backups.
+            self._delegate(("CreateGrant",), {"StringEquals": {"kms:ViaService": self._service("dynamodb")}})
 
     def allow(self, grantee: iam.IGrantable, *actions: str, via: str) -> None:
         """Allow a role to use the key through a service, as `allow(function, "Decrypt", via="s3")`."""
