@@ -57,7 +57,7 @@ BY_ACTION = {
     "sqs:ReceiveMessage": ("Decrypt",),
     "sqs:SendMessage": MESSAGE,
     "states:StartExecution": MESSAGE,
-    **{f"dynamodb:{action}": STORE for action in ("GetItem", "UpdateItem", "Query", "PutItem")},
+    **{f"dynamodb:{action}": ("Decrypt",) for action in ("GetItem", "UpdateItem", "Query", "PutItem")},
 }
 
 
