@@ -61,6 +61,35 @@ def test_should_use_bucket_keys(own_keys: StageTemplate) -> None:
         assert rule.get("BucketKeyEnabled", False) is not name.startswith(ACCESS_LOGS)
 
 
+@pytest.mark.parametrize(
+    ("header", "own"),
+    [
+        ("s3:x-amz-server-side-encryption", "aws:kms"),
+        ("s3:x-amz-server-side-encryption-aws-kms-key-id", "the key"),
+        ("s3:x-amz-server-side-encryption-customer-algorithm", "none"),
+    ],
+)
+def test_should_refuse_objects_that_their_uploader_encrypts_otherwise(
+    own_keys: StageTemplate, header: str, own: str
+) -> None:
+    use = KeyUse(own_keys)
+    for body in own_keys.resources("AWS::S3::BucketPolicy").values():
+        bucket = referred(body["Properties"]["Bucket"])
+        denials = [
+            statement
+            for statement in body["Properties"]["PolicyDocument"]["Statement"]
+            if statement["Action"] == "s3:PutObject" and statement["Effect"] == "Deny"
+        ]
+        if bucket.startswith(ACCESS_LOGS):
+            assert denials == []
+            continue
+        (denial,) = [statement for statement in denials if header in statement["Condition"]["Null"]]
+        assert denial["Principal"] == {"AWS": "*"}
+        assert denial["Condition"]["Null"] == {header: "false"}, "who names no encryption gets the bucket's own"
+        (allowed,) = denial["Condition"]["StringNotEquals"].values()
+        assert (use.key_of(bucket) if own == "the key" else own) == (referred(allowed) or allowed)
+
+
 def test_should_have_keys_only_where_the_stage_chooses_them(every_stage: StageTemplate) -> None:
     own = every_stage.config.encryption == "kms"
     assert own is (every_stage.config.stage == "prod")
