@@ -95,6 +95,9 @@ def notification_topic(
 ) -> sns.Topic:
     """Return a topic that demands TLS, and that keeps what a subscribed address could not get.
 
+    Its policy admits EventBridge without a condition, since AWS refuses any there ("Using resource-based policies for
+    Amazon EventBridge").
+
     Parameters
     ----------
     zone

@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
-from imaging_pipeline.zones import USE, Zone
+from imaging_pipeline.zones import Zone
 from runtime.contract import AuditIndex
 
 # All that overwrites, changes or removes an item. What is left to writers is PartiQL's INSERT, which does neither.
@@ -61,7 +61,7 @@ class AuditTable(Construct):
         iam.Grant.add_to_principal(
             grantee=grantee, actions=["dynamodb:PartiQLInsert"], resource_arns=[self.table.table_arn]
         )
-        self._zone.allow(grantee, *USE, via="dynamodb")
+        self._zone.allow(grantee, "Decrypt", via="dynamodb")
 
 
 def _append_only(scope: Construct, table_name: str) -> iam.PolicyDocument:

@@ -81,11 +81,9 @@ class Delivery(Construct):
         role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self._bucket.bucket_arn]))
         zone.allow(role, "Decrypt", via="s3")
         audit.allow_recording(role)
+        names = [output.parameter(config.stage).removeprefix("/") for output in LOOKED_UP]
         looked_up = [
-            Stack.of(self).format_arn(
-                service="ssm", resource="parameter", resource_name=output.parameter(config.stage)[1:]
-            )
-            for output in LOOKED_UP
+            Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name) for name in names
         ]
         role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameter"], resources=looked_up))
         return role

@@ -113,7 +113,7 @@ def _data_bucket(
     logs: s3.Bucket,
     lifecycle: s3.LifecycleRule,
 ) -> s3.Bucket:
-    return s3.Bucket(
+    bucket = s3.Bucket(
         scope,
         name,
         versioned=True,
@@ -131,6 +131,8 @@ def _data_bucket(
         lifecycle_rules=[lifecycle],
         removal_policy=config.removal_policy,
     )
+    zone.refuse_other_keys(bucket)
+    return bucket
 
 
 def _lifecycle(

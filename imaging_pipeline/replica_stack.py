@@ -12,7 +12,6 @@ from imaging_pipeline.dicom_buckets import log_bucket, processed_bucket, raw_buc
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zones
-from runtime.contract import PROJECT
 
 
 class ReplicaStack(Stack):
@@ -34,7 +33,7 @@ class ReplicaStack(Stack):
             cross_region_references=True,
             description=f"Medical Imaging Pipeline, stage {config.stage}: replicas of its data",
             termination_protection=config.termination_protection,
-            tags={"project": PROJECT, "stage": config.stage},
+            tags=config.tags,
         )
         self._config = config
         logs = log_bucket(self, "Logs", config=config, expire_after_days=config.access_log_retention_days)

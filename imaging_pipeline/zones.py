@@ -8,6 +8,7 @@ from typing import Final
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -91,13 +92,11 @@ class Zone(Construct):
         )
         self.key = kms.Key.from_key_arn(self, "KeyByArn", key.key_arn)
         self._delegate(ADMINISTRATION)
-        via = [f"{service}.{Stack.of(self).region}.amazonaws.com" for service in services]
+        via = [self._service(service) for service in services]
         self._delegate(USE, {"StringEquals": {"kms:ViaService": via}})
         if "dynamodb" in services:
-            through_dynamodb = {"kms:ViaService": self._service("dynamodb")}
-            # DynamoDB keeps working on a table, its backups included, by grants that it makes when the key is chosen.
-            own = {"kms:GrantIsForAWSResource": "true"}
-            self._delegate(("CreateGrant",), {"StringEquals": through_dynamodb, "Bool": own})
+            # By grants, which it makes when a table gets its key, DynamoDB keeps working on table and backups.
+            self._delegate(("CreateGrant",), {"StringEquals": {"kms:ViaService": self._service("dynamodb")}})
 
     def allow(self, grantee: iam.IGrantable, *actions: str, via: str) -> None:
         """Allow a role to use the key through a service, as `allow(function, "Decrypt", via="s3")`."""
@@ -193,6 +192,26 @@ class Zone(Construct):
         self._delegate(("GenerateDataKey",), {"StringEquals": delivery})
         self.admit("delivery.logs.amazonaws.com", "Decrypt", when=delivery)
         return sfn.CustomerManagedEncryptionConfiguration(self.key)
+
+    def refuse_other_keys(self, bucket: s3.Bucket) -> None:
+        """Refuse objects whose uploader names another encryption than the bucket's own, which needs no naming."""
+        if not self.key:
+            return
+        for header, own in {
+            "server-side-encryption": "aws:kms",
+            "server-side-encryption-aws-kms-key-id": self.key.key_arn,
+            "server-side-encryption-customer-algorithm": "none",
+        }.items():
+            named = f"s3:x-amz-{header}"
+            bucket.add_to_resource_policy(
+                iam.PolicyStatement(
+                    effect=iam.Effect.DENY,
+                    principals=[iam.AnyPrincipal()],
+                    actions=["s3:PutObject"],
+                    resources=[bucket.arn_for_objects("*")],
+                    conditions={"Null": {named: "false"}, "StringNotEquals": {named: own}},
+                )
+            )
 
     def _service(self, name: str) -> str:
         return f"{name}.{Stack.of(self).region}.amazonaws.com"

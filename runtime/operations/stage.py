@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,12 +40,12 @@ class Stage:
         OperationError
             There is no such stage in this account and region.
         """
-        kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", output).lower()
+        name = output.parameter(self.name)
         try:
-            answer = self._ssm.get_parameter(Name=f"/{PROJECT}/{self.name}/{kebab}")
+            answer = self._ssm.get_parameter(Name=name)
         except self._ssm.exceptions.ParameterNotFound:
             raise OperationError(
-                f"This account and region have no stage {self.name!r}, or one without {kebab}: check --stage, "
+                f"This account and region have no stage {self.name!r}, or one without {name}: check --stage, "
                 "the AWS profile and the region, and that the stage is deployed."
             ) from None
         return answer["Parameter"]["Value"]

@@ -33,6 +33,7 @@ class StageTemplate:
         app = App(analytics_reporting=False, context={**FEATURE_FLAGS, "aws:cdk:bundling-stacks": []})
         env = Environment(account=config.account, region=config.region)
         self.config = config
+        self.app = app
         self.stack = ImagingPipelineStack(app, config.name, config=config, env=env)
         self.json: dict[str, Any] = dict(Template.from_stack(self.stack).to_json())
         replica = self.stack.replica

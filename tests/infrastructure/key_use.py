@@ -57,7 +57,7 @@ BY_ACTION = {
     "sqs:ReceiveMessage": ("Decrypt",),
     "sqs:SendMessage": MESSAGE,
     "states:StartExecution": MESSAGE,
-    **{f"dynamodb:{action}": STORE for action in ("GetItem", "UpdateItem", "Query", "PutItem")},
+    **{f"dynamodb:{action}": ("Decrypt",) for action in ("GetItem", "UpdateItem", "Query", "PutItem")},
 }
 
 
@@ -229,5 +229,5 @@ def _holds(statement: Statement, need: Need) -> bool:
     """Whether the statement's conditions hold for the request."""
     context = dict(need.context)
     conditions = statement.get("Condition", {})
-    assert set(conditions) <= {"StringEquals", "Bool"}, conditions
-    return all(context.get(name) in listed(value) for tests in conditions.values() for name, value in tests.items())
+    assert set(conditions) <= {"StringEquals"}, conditions
+    return all(context.get(name) in listed(value) for name, value in conditions.get("StringEquals", {}).items())

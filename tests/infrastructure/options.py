@@ -29,6 +29,8 @@ DURABILITY: Mapping[str, Any] = {
     "object_lock_mode": "GOVERNANCE",
     "object_lock_days": 30,
     "raw_retention_days": 400,
+    "processed_retention_days": 400,
+    "operations_retention_days": 30,
     "noncurrent_retention_days": 35,
     "trail_retention_days": 365,
 }

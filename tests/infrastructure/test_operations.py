@@ -40,24 +40,6 @@ def test_should_tell_the_operators_of_each_failed_execution_without_its_input(ev
     assert sorted(target["InputTransformer"]["InputPathsMap"].values()) == ["$.detail.executionArn", "$.detail.status"]
 
 
-def test_should_have_a_dead_letter_queue_at_every_asynchronous_edge() -> None:
-    stage = StageTemplate("dev", alert_emails="a@example.org", delivery_emails="r@example.org")
-    queues = stage.resources("AWS::SQS::Queue")
-    rules = stage.resources("AWS::Events::Rule")
-    assert len(rules) == 5
-    edges = [target["DeadLetterConfig"]["Arn"] for rule in rules.values() for target in rule["Properties"]["Targets"]]
-    subscriptions = stage.resources("AWS::SNS::Subscription").values()
-    assert len(subscriptions) == 2
-    edges += [s["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] for s in subscriptions]
-    edges += [
-        stage.one("AWS::Lambda::Function", name)["DeadLetterConfig"]["TargetArn"]
-        for name in ("FunctionsReconciliation", "FunctionsCompleteness")
-    ]
-    assert all(edge["Fn::GetAtt"][0] in queues for edge in edges)
-    stranded = [name for name, body in queues.items() if "RedrivePolicy" not in body["Properties"]]
-    assert {edge["Fn::GetAtt"][0] for edge in edges} == set(stranded), "every other queue has a dead-letter queue"
-
-
 @pytest.mark.parametrize(("name", "rate"), [("reconciliation", "rate(1 hour)"), ("completeness", "rate(1 minute)")])
 def test_should_run_each_check_by_a_rule_that_is_named_as_its_function(
     every_stage: StageTemplate, name: str, rate: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from imaging_pipeline.stages import StageError, stage_config
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
+from tests.infrastructure.key_use import KeyUse
 from tests.infrastructure.test_snapshots import readable
 
 ELSEWHERE = "eu-west-1"
@@ -37,6 +39,13 @@ class ReplicatedStage(StageTemplate):
             if body["Type"] == resource_type and id_part in name
         ]
         return dict(resource)
+
+    @property
+    def elsewhere(self) -> StageTemplate:
+        """The replica stack as a template of its own."""
+        there = copy(self)
+        there.json, there.config = self.replica_json, self.config.model_copy(update={"region": ELSEWHERE})
+        return there
 
     def output(self, reference: Any) -> Any:
         """What an output of the replica stack stands for."""
@@ -214,6 +223,13 @@ def test_should_alarm_on_what_could_not_be_replicated(zone: str) -> None:
     assert stage.output(dimensions["DestinationBucket"])["Ref"].startswith(zone)
     assert dimensions["RuleId"] == stage.rule(zone)["Id"]
     assert alarm["AlarmActions"] == [{"Ref": next(t for t in stage.resources("AWS::SNS::Topic") if "Notif" in t)}]
+
+
+def test_should_let_alarms_and_subscriptions_use_the_key_of_their_region() -> None:
+    use = KeyUse(replicated().elsewhere)
+    needs = use.needs()
+    assert {need.who for need in needs} == {"cloudwatch.amazonaws.com", "sns.amazonaws.com"}
+    assert [need for need in needs if not use.permitted(need)] == []
 
 
 def test_should_take_thresholds_of_replication_from_the_stage() -> None:

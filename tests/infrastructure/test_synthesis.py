@@ -165,3 +165,24 @@ def test_should_stop_with_a_verdict_when_the_rule_packs_find_something(tmp_path:
 def _without_node_warnings(text: str) -> str:
     """Drop what jsii says about a Node version it hasn't tested."""
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(("b'!!", "!!", "\n")))
+
+
+def test_should_write_a_stack_for_each_region_and_deploy_the_replica_first(tmp_path: Path) -> None:
+    context = {
+        "stage": "prod",
+        "account": "123456789012",
+        "region": "eu-central-1",
+        "replica_region": "eu-west-1",
+        "trail_retention_days": "365",
+        "log_retention": "90",
+        "aws:cdk:bundling-stacks": [],
+    }
+    result = run_app(tmp_path / "out", context)
+    assert result.returncode == 0, result.stderr
+    artifacts = json.loads((tmp_path / "out" / "manifest.json").read_text())["artifacts"]
+    stacks = {name: body for name, body in artifacts.items() if body["type"] == "aws:cloudformation:stack"}
+    assert {name: body["environment"] for name, body in stacks.items()} == {
+        "medical-imaging-pipeline-prod": "aws://123456789012/eu-central-1",
+        "medical-imaging-pipeline-prod-replica": "aws://123456789012/eu-west-1",
+    }
+    assert "medical-imaging-pipeline-prod-replica" in stacks["medical-imaging-pipeline-prod"]["dependencies"]

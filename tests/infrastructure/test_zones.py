@@ -10,7 +10,7 @@ import pytest
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.key_use import ENCRYPTED_BY, STORE, KeyUse, Need, Statement, listed, referred
 
-RESEARCH = ("BucketsProcessed", "AnnouncementsBus", "AnnouncementsDeliveries")
+RESEARCH = ("BucketsProcessed", "AnnouncementsBus", "AnnouncementsDeliveries", "LinkAudit")
 ACCESS_LOGS = "BucketsLogs"
 CRYPTOGRAPHY = {f"kms:{action}" for action in STORE} - {"kms:DescribeKey"} | {"kms:CreateGrant"}
 
@@ -59,6 +59,35 @@ def test_should_use_bucket_keys(own_keys: StageTemplate) -> None:
     for name, bucket in own_keys.resources("AWS::S3::Bucket").items():
         (rule,) = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule.get("BucketKeyEnabled", False) is not name.startswith(ACCESS_LOGS)
+
+
+@pytest.mark.parametrize(
+    ("header", "own"),
+    [
+        ("s3:x-amz-server-side-encryption", "aws:kms"),
+        ("s3:x-amz-server-side-encryption-aws-kms-key-id", "the key"),
+        ("s3:x-amz-server-side-encryption-customer-algorithm", "none"),
+    ],
+)
+def test_should_refuse_objects_that_their_uploader_encrypts_otherwise(
+    own_keys: StageTemplate, header: str, own: str
+) -> None:
+    use = KeyUse(own_keys)
+    for body in own_keys.resources("AWS::S3::BucketPolicy").values():
+        bucket = referred(body["Properties"]["Bucket"])
+        denials = [
+            statement
+            for statement in body["Properties"]["PolicyDocument"]["Statement"]
+            if statement["Action"] == "s3:PutObject" and statement["Effect"] == "Deny"
+        ]
+        if bucket.startswith(ACCESS_LOGS):
+            assert denials == []
+            continue
+        (denial,) = [statement for statement in denials if header in statement["Condition"]["Null"]]
+        assert denial["Principal"] == {"AWS": "*"}
+        assert denial["Condition"]["Null"] == {header: "false"}, "who names no encryption gets the bucket's own"
+        (allowed,) = denial["Condition"]["StringNotEquals"].values()
+        assert (use.key_of(bucket) if own == "the key" else own) == (referred(allowed) or allowed)
 
 
 def test_should_have_keys_only_where_the_stage_chooses_them(every_stage: StageTemplate) -> None:
@@ -112,7 +141,7 @@ def test_should_let_the_account_use_a_key_through_its_zones_services_only(own_ke
         services[zone_of(key)] |= {service.split(".")[0] for service in listed(via)}
     assert services == {
         "PHI": {"dynamodb", "logs", "s3", "secretsmanager", "sns", "sqs", "states"},
-        "Research": {"events", "s3", "sns"},
+        "Research": {"dynamodb", "events", "s3", "sns"},
     }
 
 

@@ -1,0 +1,189 @@
+"""Where the rule packs are blind: tables, custom resources, dead letters, retries, time-outs, grants to services."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from imaging_pipeline.stages import STAGES
+from runtime.contract import Function
+from tests.infrastructure.conftest import StageTemplate
+from tests.infrastructure.key_use import listed, referred
+
+MAILS = {"alert_emails": "a@example.org", "delivery_emails": "r@example.org"}
+each_stage = pytest.mark.parametrize("name", STAGES)
+
+# What records or announces a verdict waits for its service, and fails the execution where it stays away: there is no
+# way on without it. A replay counts the objects that failed.
+WITHOUT_A_WAY_ON = {
+    "RecordDelivery",
+    "RecordDuplicate",
+    "RecordQuarantine",
+    "RecordFailure",
+    "AnnounceDelivery",
+    "AnnounceQuarantine",
+    "ReplayObject",
+}
+
+
+@cache
+def notifying(name: str) -> StageTemplate:
+    """A stage with subscribers, so that every asynchronous edge is there."""
+    return StageTemplate(name, **MAILS)
+
+
+def tasks(states: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every task, also within maps."""
+    for name, state in states.items():
+        if state["Type"] == "Task":
+            yield name, state
+        if state["Type"] == "Map":
+            yield from tasks(state["ItemProcessor"]["States"])
+
+
+def every_task(stage: StageTemplate) -> dict[str, dict[str, Any]]:
+    return dict([*tasks(stage.machine("Workflow")["States"]), *tasks(stage.machine("Replay")["States"])])
+
+
+def asynchronous_edges(stage: StageTemplate) -> dict[str, str | None]:
+    """What sends without waiting for an answer, and its dead-letter queue."""
+    edges: dict[str, str | None] = {}
+    invoked = set()
+    for name, body in stage.resources("AWS::Events::Rule").items():
+        for target in body["Properties"]["Targets"]:
+            edges[f"{name} {target['Id']}"] = referred(target.get("DeadLetterConfig", {}).get("Arn", {}))
+            invoked.add(referred(target["Arn"]))
+    for name, body in stage.resources("AWS::SNS::Subscription").items():
+        edges[name] = referred(body["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn", {}))
+    for name, body in stage.resources("AWS::Lambda::Function").items():
+        if name in invoked:
+            edges[name] = referred(body["Properties"].get("DeadLetterConfig", {}).get("TargetArn", {}))
+    for name, body in stage.resources("AWS::Lambda::EventSourceMapping").items():
+        source = stage.json["Resources"][referred(body["Properties"]["EventSourceArn"])]
+        edges[name] = referred(source["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn", {}))
+    for name, body in stage.resources("AWS::Events::EventBus").items():
+        if "KmsKeyIdentifier" in body["Properties"]:
+            edges[name] = referred(body["Properties"].get("DeadLetterConfig", {}).get("Arn", {}))
+    return edges
+
+
+@each_stage
+def test_should_have_a_dead_letter_queue_at_every_asynchronous_edge(name: str) -> None:
+    stage = notifying(name)
+    edges = asynchronous_edges(stage)
+    # Five rules, two subscriptions, two scheduled functions, the dispatcher's queue, and a bus that is encrypted.
+    assert len(edges) == 10 + (stage.config.encryption == "kms")
+    queues = stage.resources("AWS::SQS::Queue")
+    assert [edge for edge, queue in edges.items() if queue not in queues] == []
+    last = {queue for queue, body in queues.items() if "RedrivePolicy" not in body["Properties"]}
+    assert set(edges.values()) == last, "every other queue has a dead-letter queue"
+
+
+@each_stage
+def test_should_keep_dead_letters_for_as_long_as_sqs_can(name: str) -> None:
+    stage = notifying(name)
+    for queue in {queue for queue in asynchronous_edges(stage).values() if queue}:
+        assert stage.json["Resources"][queue]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_should_bound_and_retry_every_task(every_stage: StageTemplate) -> None:
+    found = every_task(every_stage)
+    assert len(found) == 15
+    for name, task in found.items():
+        assert task["TimeoutSeconds"] > 0, name
+        assert any(retry["MaxAttempts"] >= 3 for retry in task["Retry"]), name
+
+
+def test_should_catch_every_error_of_a_task_that_has_a_way_on(every_stage: StageTemplate) -> None:
+    def catches(task: dict[str, Any]) -> bool:
+        return any("States.ALL" in catcher["ErrorEquals"] for catcher in task.get("Catch", []))
+
+    assert {name for name, task in every_task(every_stage).items() if not catches(task)} == WITHOUT_A_WAY_ON
+
+
+def test_should_wait_when_a_function_is_throttled(every_stage: StageTemplate) -> None:
+    found = every_task(every_stage)
+    invocations = {n: task for n, task in found.items() if re.search(r":lambda:invoke$|Functions", task["Resource"])}
+    assert len(invocations) == 4
+    for task in invocations.values():
+        (patient,) = [r for r in task["Retry"] if "Lambda.TooManyRequestsException" in r["ErrorEquals"]]
+        assert (patient["MaxAttempts"], patient["JitterStrategy"]) == (40, "FULL")
+
+
+def test_should_bound_every_machine_and_log_no_data_of_executions(every_stage: StageTemplate) -> None:
+    for name, body in every_stage.resources("AWS::StepFunctions::StateMachine").items():
+        assert every_stage.machine(name)["TimeoutSeconds"] > 0
+        logging = body["Properties"]["LoggingConfiguration"]
+        assert (logging["Level"], logging.get("IncludeExecutionData", False)) == ("ALL", False)
+
+
+def test_should_bound_every_function_and_rule(every_stage: StageTemplate) -> None:
+    for body in every_stage.resources("AWS::Lambda::Function").values():
+        assert 1 <= body["Properties"]["Timeout"] <= 900
+    scheduled = [r["Properties"] for n, r in every_stage.resources("AWS::Events::Rule").items() if "Schedules" in n]
+    assert len(scheduled) == 2
+    assert all(target["RetryPolicy"]["MaximumRetryAttempts"] == 2 for rule in scheduled for target in rule["Targets"])
+
+
+def test_should_recover_encrypt_and_protect_every_table(every_stage: StageTemplate) -> None:
+    """Of either kind: the packs don't look at `AWS::DynamoDB::GlobalTable`, which CDK's TableV2 makes."""
+    tables = [body["Properties"] for body in every_stage.resources("AWS::DynamoDB::Table").values()]
+    replicas = [
+        {**replica, "SSESpecification": body["Properties"]["SSESpecification"]}
+        for body in every_stage.resources("AWS::DynamoDB::GlobalTable").values()
+        for replica in body["Properties"]["Replicas"]
+    ]
+    assert tables
+    for table in tables + replicas:
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["SSESpecification"]["SSEEnabled"] is True
+        assert table["DeletionProtectionEnabled"] is every_stage.config.termination_protection
+
+
+def test_should_deploy_no_code_but_its_own(every_stage: StageTemplate) -> None:
+    """Neither custom resources nor the functions and roles that CDK makes for them."""
+    types = {body["Type"] for body in every_stage.json["Resources"].values()}
+    assert not [name for name in types if name.startswith("Custom::") or name == "AWS::CloudFormation::CustomResource"]
+    names = {body["Properties"]["FunctionName"] for body in every_stage.resources("AWS::Lambda::Function").values()}
+    assert names == {f"{every_stage.config.name}-{function}" for function in Function}
+
+
+@each_stage
+def test_should_admit_services_on_behalf_of_its_own_resources_only(name: str) -> None:
+    """Queues, topics, buckets and functions let a service in for a named source, or for this account."""
+    stage = notifying(name)
+    unbounded = []
+    for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy", "AWS::S3::BucketPolicy"):
+        for policy, body in stage.resources(kind).items():
+            for statement in body["Properties"]["PolicyDocument"]["Statement"]:
+                services = listed(statement["Principal"].get("Service", [])) if statement["Principal"] != "*" else []
+                if services and "aws:Source" not in json.dumps(statement.get("Condition", {})):
+                    unbounded += [(policy, service) for service in services]
+    # "Using resource-based policies for Amazon EventBridge": AWS refuses conditions for it in a topic's policy.
+    assert {service for _, service in unbounded} == {"events.amazonaws.com"}
+    assert all("AnnouncementsDeliveries" in policy or "Notifications" in policy for policy, _ in unbounded)
+    for permission in stage.resources("AWS::Lambda::Permission").values():
+        assert "SourceArn" in permission["Properties"]
+
+
+def test_should_let_every_target_of_a_rule_be_reached(every_stage: StageTemplate) -> None:
+    """Each queue, topic and function that a rule names admits EventBridge."""
+    admitted = {
+        referred(resource)
+        for kind in ("AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy")
+        for body in every_stage.resources(kind).values()
+        for statement in body["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+        for resource in listed(statement["Resource"])
+    } | {
+        referred(permission["Properties"]["FunctionName"])
+        for permission in every_stage.resources("AWS::Lambda::Permission").values()
+    }
+    for rule in every_stage.resources("AWS::Events::Rule").values():
+        for target in rule["Properties"]["Targets"]:
+            assert {referred(target["Arn"]), referred(target["DeadLetterConfig"]["Arn"])} <= admitted
