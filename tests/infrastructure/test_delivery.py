@@ -36,6 +36,10 @@ OPERATORS = {
 def holds(conditions: Mapping[str, Mapping[str, Any]], request: Mapping[str, str]) -> bool:
     """Tell whether every condition holds, as IAM evaluates it: a negated operator does where its key is missing."""
     for operator, keys in conditions.items():
+        if operator == "Null":
+            if any((key not in request) is not (value == "true") for key, value in keys.items()):
+                return False
+            continue
         name, is_positive = OPERATORS[operator]
         for key, values in keys.items():
             texts = [joined(value) if not isinstance(value, float) else str(value) for value in _listed(values)]
