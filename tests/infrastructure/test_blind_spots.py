@@ -21,6 +21,10 @@ each_stage = pytest.mark.parametrize("name", STAGES)
 # What records or announces a verdict waits for its service, and fails the execution where it stays away: there is no
 # way on without it. A replay counts the objects that failed.
 WITHOUT_A_WAY_ON = {
+    "AuditDelivery",
+    "AuditDuplicate",
+    "AuditQuarantine",
+    "AuditFailure",
     "RecordDelivery",
     "RecordDuplicate",
     "RecordQuarantine",
@@ -93,7 +97,7 @@ def test_should_keep_dead_letters_for_as_long_as_sqs_can(name: str) -> None:
 
 def test_should_bound_and_retry_every_task(every_stage: StageTemplate) -> None:
     found = every_task(every_stage)
-    assert len(found) == 15
+    assert len(found) == 19
     for name, task in found.items():
         assert task["TimeoutSeconds"] > 0, name
         assert any(retry["MaxAttempts"] >= 3 for retry in task["Retry"]), name

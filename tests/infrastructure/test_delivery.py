@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runtime.contract import PROJECT
 from tests.infrastructure.conftest import StageTemplate, joined
 from tests.infrastructure.options import ENDPOINT, PORTAL, RANGE, RESEARCHERS, with_every_option, with_option
 
@@ -94,6 +95,13 @@ def test_should_let_the_named_principals_and_nobody_else_take_on_the_delivery_ro
 
 def test_should_let_the_delivery_role_read_results_and_nothing_else(stage: StageTemplate) -> None:
     (processed,) = [name for name in stage.resources("AWS::S3::Bucket") if "Processed" in name]
+    (links,) = [name for name in stage.resources("AWS::DynamoDB::Table") if "LinkAudit" in name]
+    partition, region, account = (
+        ("aws", stage.config.region, stage.config.account)
+        if stage.config.region
+        else ("${AWS::Partition}", "${AWS::Region}", "${AWS::AccountId}")
+    )
+    parameters = f"arn:{partition}:ssm:{region}:{account}:parameter/{PROJECT}/{stage.config.stage}"
     keys = stage.resources("AWS::KMS::Key")
     allowed = {
         (action, joined(resource))
@@ -106,6 +114,8 @@ def test_should_let_the_delivery_role_read_results_and_nothing_else(stage: Stage
     assert allowed == decrypting | {
         ("s3:GetObject", f"${{{processed}.Arn}}/*"),
         ("s3:ListBucket", f"${{{processed}.Arn}}"),
+        ("dynamodb:PartiQLInsert", f"${{{links}.Arn}}"),
+        *(("ssm:GetParameter", f"{parameters}/{name}") for name in ("processed-bucket-name", "link-audit-table-name")),
     }
 
 
