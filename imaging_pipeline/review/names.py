@@ -107,12 +107,12 @@ class Names:
 
     def _literal_arn(self, text: str) -> str:
         """Find the resource by its name where the ARN was put together from that."""
-        parts = text.split(":", 6)
+        parts = re.sub(r"\$\{AWS::(\w+)\}", r"\1", text).split(":")
         if len(parts) > 5 and parts[0] == "arn":
             physical = re.split(r"[:/]", ":".join(parts[5:]), maxsplit=1)[-1]
             if found := self._by_physical_name.get((_service(parts[2]), physical)):
                 return found
-        return f"`{text}`"
+        return f"`{text.replace('`', '')}`"
 
 
 def _with_rest(name: str, rest: str) -> str:

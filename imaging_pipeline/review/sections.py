@@ -64,7 +64,7 @@ def sections(stacks: Sequence[Stack]) -> list[Section]:
 def every_property(stacks: Sequence[Stack], compared: set[tuple[str, str]]) -> Section:
     """Return what else a template says, so that no change stays unseen.
 
-    Of policies, which are told as rights, and of resources that only one revision has, the type is enough.
+    Of resources that only one revision has the type is enough, and what policies say is told as rights.
     """
     names = Names(stacks)
     return Section(
@@ -80,9 +80,11 @@ def every_property(stacks: Sequence[Stack], compared: set[tuple[str, str]]) -> S
 
 def _properties(stack: Stack, names: Names, resource: Resource, *, whole: bool) -> Iterator[Fact]:
     yield Fact("", resource["Type"])
-    if whole and not _is_policy(resource["Type"]):
+    if whole:
         given = {name: part for name, part in resource.items() if name not in {"Type", "Properties", "Metadata"}}
         for path, value in _leaves(given | resource.get("Properties", {})):
+            if path.startswith("PolicyDocument."):
+                continue
             text = names.text(stack, value)
             if len(text) > LONGEST_VALUE:
                 text = f"{len(text)} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -124,12 +126,8 @@ def _resources(stacks: Sequence[Stack]) -> Facts:
 
 def _described(kind: str) -> bool:
     """Say whether another section tells about resources of a type."""
-    others = (*ALARMS, *PRINCIPALS, "AWS::SNS::Subscription", "AWS::KMS::Alias")
-    return kind in {*others, *RETENTION, *KEYS_OF_SERVICES, *OPTIONS} or _is_policy(kind)
-
-
-def _is_policy(kind: str) -> bool:
-    return kind in POLICIES or kind.endswith(POLICIES_OF_RESOURCES)
+    others = (*ALARMS, *PRINCIPALS, *POLICIES, "AWS::SNS::Subscription", "AWS::KMS::Alias")
+    return kind in {*others, *RETENTION, *KEYS_OF_SERVICES, *OPTIONS} or kind.endswith(POLICIES_OF_RESOURCES)
 
 
 def _alarms(stacks: Sequence[Stack], names: Names) -> Facts:
