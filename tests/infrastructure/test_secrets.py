@@ -33,10 +33,10 @@ ASSIGNMENT = re.compile(
 RANDOM_RUN = re.compile(r"(?=[A-Za-z+]*\d)(?=[\d+]*[A-Za-z])[A-Za-z0-9+]{16,}")
 """Letters and digits mixed, without a separator: no name is like that, and next to every random key is."""
 HEXADECIMAL_KEY = re.compile(r"\b[0-9a-fA-F]{32,}\b")
-DYNAMIC_REFERENCE = re.compile(r"\{\{resolve:(?!secretsmanager:(?:arn:|«))")
+DYNAMIC_REFERENCE = re.compile(r"\{\{resolve:(?!secretsmanager:(?:arn:|$))")
 MACHINE_PATH = re.compile(r"(?<![\w.:/*-])/(?:root|work|opt|Users|home)/(?!user\b)\w+")
 REGISTRY = re.compile(
-    r"(?i)(?:index-url|find-links|registry)\s*=|\b(?:files\.)?python"
+    r"(?:index-url|find-links|registry)\s*=|\b(?:files\.)?python"
     + r"hosted\.org|\bpypi\."
     + r"org|npm"
     + r"js\.(?:org|com)"

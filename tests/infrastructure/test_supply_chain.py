@@ -251,3 +251,29 @@ def _asked(dependencies: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) 
     answer = subprocess.CompletedProcess([], 0, json.dumps({"dependencies": dependencies}), "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
     return advisories.ask(Path("lock"), [], 1)
+
+
+# The job in docs/review.md.
+
+
+@pytest.fixture(scope="module")
+def job() -> str:
+    """The example in the documentation."""
+    text = (REPOSITORY / "docs" / "review.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def test_should_show_a_job_of_pinned_actions_that_may_only_read(job: str) -> None:
+    assert "permissions:\n  contents: read\njobs:" in job
+    used = re.findall(r"uses: (\S+)", job)
+    assert len(used) == 3
+    assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_should_show_a_job_whose_commands_exist_and_take_nothing_from_expressions(job: str) -> None:
+    commands = re.findall(r"run: (.+)", job)
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    assert [command for command in commands if "${{" in command] == []
+    called = {name for command in commands for name in re.findall(r"make (\w+)", command)}
+    assert {"synth", "advisories"} == called <= targets
