@@ -26,11 +26,11 @@ class Names:
     Parameters
     ----------
     stacks
-        The assembly. Where two stacks have a resource of the same name, that of the later one tells its stack.
+        The assembly. Where two stacks have a resource of the same name, that of the later one begins with its stack's.
     """
 
     def __init__(self, stacks: Sequence[Stack]) -> None:
-        self._stacks = [stack.name for stack in stacks]
+        self._stacks = {stack.name: stack for stack in stacks}
         self._names: dict[tuple[str, str], str] = {}
         self._by_physical_name: dict[tuple[str, str], str] = {}
         for stack in stacks:
@@ -42,7 +42,8 @@ class Names:
         taken = set(self._names.values())
         for logical_id, name in names.items():
             unique = name if counts[name] == 1 else f"{name} `{logical_id}`"
-            self._names[stack.name, logical_id] = f"{unique} of {stack.name}" if unique in taken else unique
+            short = self._own_name(stack.name) or stack.name
+            self._names[stack.name, logical_id] = f"{short} {unique}" if unique in taken else unique
         for logical_id, resource in stack.resources.items():
             if physical := _physical_name(resource):
                 service = resource["Type"].split("::")[1].lower()
@@ -70,7 +71,8 @@ class Names:
 
     def text(self, stack: Stack, value: object) -> str:
         """Text of a property, with each reference to a resource as its name."""
-        return REFERENCE.sub(r"\1", self.resolved(stack, value))
+        text = REFERENCE.sub(r"\1", self.resolved(stack, value))
+        return f"`{text}`" if text.startswith(("{", "[")) else text
 
     def resolved(self, stack: Stack, value: object) -> str:
         """Text of a property, with each reference to a resource as «its name»."""
@@ -85,8 +87,15 @@ class Names:
                 text = re.sub(r"\$\{([\w:]+)(?:\.\w+)?\}", lambda name: self._reference(stack, name[1]), pattern)
             case {"Fn::Select": [_, {"Fn::Split": [_, inner]}]}:
                 text = self.resolved(stack, inner)
+            case {"Fn::GetStackOutput": {"StackName": name, "OutputName": output}} if name in self._stacks:
+                other = self._stacks[name]
+                text = self.resolved(other, other.template["Outputs"][output]["Value"])
+            case list():
+                text = f"[{', '.join(self.resolved(stack, part) for part in value)}]"
+            case Mapping():
+                text = f"{{{', '.join(f'{key}: {self.resolved(stack, value[key])}' for key in sorted(value))}}}"
             case _:
-                text = f"`{json.dumps(value, sort_keys=True)}`"
+                text = json.dumps(value)
         return text
 
     def _reference(self, stack: Stack, name: str) -> str:
@@ -112,7 +121,7 @@ class Names:
             physical = re.split(r"[:/]", ":".join(parts[5:]), maxsplit=1)[-1]
             if found := self._by_physical_name.get((_service(parts[2]), physical)):
                 return found
-        return f"`{text.replace('`', '')}`"
+        return REFERENCE.sub(r"\1", f"`{text}`")
 
 
 def _with_rest(name: str, rest: str) -> str:

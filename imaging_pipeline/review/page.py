@@ -10,7 +10,7 @@ from imaging_pipeline.review.facts import Fact, Facts, Section
 from imaging_pipeline.review.names import ANYTHING
 from imaging_pipeline.review.rights import ASSUMED_BY, BOUNDARY, PROHIBITION
 
-WIDTH: Final = 100
+WIDTH: Final = 120
 NOTHING: Final[frozenset[Fact]] = frozenset()
 
 
@@ -50,14 +50,32 @@ def described(facts: Iterable[Fact]) -> str:
     said: dict[tuple[str, str], list[str]] = {}
     for about, says, where in sorted(facts, key=_place):
         said.setdefault((about, where), []).append(says)
-    abouts: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    conditions: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (about, where), of_it in said.items():
-        abouts.setdefault((tuple(of_it), where), []).append(about)
-    return "; ".join(
-        (f"{_enumerated(about)}: {_enumerated(says)}" if any(about) else ", ".join(says))
-        + (f" (where {where})" if where else "")
-        for (says, where), about in abouts.items()
-    )
+        conditions.setdefault((about, tuple(of_it)), []).append(where)
+    abouts: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for (about, says_all), wheres in conditions.items():
+        abouts.setdefault((says_all, tuple(wheres)), []).append(about)
+    return "; ".join(_clause(about, says, wheres) for (says, wheres), about in abouts.items())
+
+
+def _clause(about: Sequence[str], says: Sequence[str], wheres: Sequence[str]) -> str:
+    denied = [each.removeprefix(PROHIBITION) for each in says if each.startswith(PROHIBITION)]
+    said = [each for each in says if not each.startswith(PROHIBITION)]
+    together = _together if any(about) else ", ".join
+    parts = [together(said)] if said else []
+    parts += [PROHIBITION + together(denied)] if denied else []
+    subject = f"{_enumerated(about)}: " if any(about) else ""
+    condition = "" if "" in wheres else _either(wheres)  # what holds always holds under any condition
+    return subject + "; ".join(parts) + (f" (where {condition})" if condition else "")
+
+
+def _either(wheres: Sequence[str]) -> str:
+    """Say once what conditions ask for, where they differ in its value alone."""
+    asked = {where.rpartition(" is ")[0] for where in wheres}
+    if len(wheres) > 1 and len(asked) == 1:
+        return f"{asked.pop()} is any of {_enumerated([where.rpartition(' is ')[2] for where in wheres])}"
+    return "; or ".join(wheres)
 
 
 def _place(fact: Fact) -> tuple[int, Fact]:
@@ -108,15 +126,23 @@ def _grouped(facts: Facts) -> list[tuple[str, frozenset[Fact]]]:
 
 
 def _enumerated(names: Sequence[str]) -> str:
-    """Say the words once that all names end with: `raw, processed bucket`."""
-    words = [name.split(" ") for name in names]
+    """List names by their last word, and say that once: `raw, processed bucket, ledger table`."""
+    nouns: dict[str, list[str]] = {}
+    for name in names:
+        nouns.setdefault(name.split(" ")[-1], []).append(name)
+    return ", ".join(_together(alike) for alike in nouns.values())
+
+
+def _together(phrases: Sequence[str]) -> str:
+    """List phrases, and say the words once that all of them end with: `reads, writes objects`."""
+    words = [phrase.split(" ") for phrase in phrases]
     shared = 0
-    while len({tuple(each[len(each) - shared - 1 :]) for each in words}) == 1 < len(names):
+    while len({tuple(each[len(each) - shared - 1 :]) for each in words}) == 1 < len(phrases):
         shared += 1
     if shared == 0 or any(len(each) <= shared for each in words):
-        return ", ".join(names)
-    nouns = " ".join(words[0][-shared:])
-    return f"{', '.join(' '.join(each[:-shared]) for each in words)} {nouns}"
+        return ", ".join(phrases)
+    ending = " ".join(words[0][-shared:])
+    return f"{', '.join(' '.join(each[:-shared]) for each in words)} {ending}"
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

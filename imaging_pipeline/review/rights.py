@@ -7,73 +7,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from imaging_pipeline.review.actions import ACTIONS
 from imaging_pipeline.review.assembly import Resource, Stack
 from imaging_pipeline.review.facts import Fact, Facts, collected
 from imaging_pipeline.review.names import ACCOUNT, ANYTHING, Names, references
 
-# No two actions have the same words, or a right that is gained would not show. Others are shown by their own name.
-ACTIONS: Final[Mapping[str, str]] = {
-    "cloudwatch:PutMetricData": "sends metrics",
-    "dynamodb:DeleteItem": "deletes items",
-    "dynamodb:GetItem": "reads items",
-    "dynamodb:PutItem": "writes items",
-    "dynamodb:Query": "queries",
-    "dynamodb:Scan": "scans",
-    "dynamodb:UpdateItem": "updates items",
-    "events:PutEvents": "sends events",
-    "kms:CreateGrant": "grants its use to others",
-    "kms:Decrypt": "decrypts",
-    "kms:DescribeKey": "describes",
-    "kms:Encrypt": "encrypts",
-    "kms:GenerateDataKey": "makes data keys",
-    "kms:GenerateDataKey*": "makes data keys of every kind",
-    "kms:ReEncrypt*": "re-encrypts",
-    "lambda:InvokeFunction": "invokes",
-    "logs:CreateLogDelivery": "sets up log delivery",
-    "logs:CreateLogStream": "opens log streams",
-    "logs:DeleteLogDelivery": "ends log delivery",
-    "logs:DescribeLogGroups": "lists log groups",
-    "logs:DescribeResourcePolicies": "reads log policies",
-    "logs:GetLogDelivery": "reads log delivery",
-    "logs:ListLogDeliveries": "lists log delivery",
-    "logs:PutLogEvents": "writes log lines",
-    "logs:PutResourcePolicy": "sets log policies",
-    "logs:UpdateLogDelivery": "changes log delivery",
-    "s3:AbortMultipartUpload": "aborts uploads",
-    "s3:DeleteObject": "deletes objects",
-    "s3:DeleteObjectVersion": "deletes object versions",
-    "s3:GetObject": "reads objects",
-    "s3:GetObjectVersion": "reads object versions",
-    "s3:ListBucket": "lists",
-    "s3:ListBucketVersions": "lists versions",
-    "s3:ListMultipartUploadParts": "lists parts of uploads",
-    "s3:PutObject": "writes objects",
-    "s3:PutObjectTagging": "tags objects",
-    "s3:PutObjectVersionTagging": "tags object versions",
-    "s3:ReplicateDelete": "replicates deletions",
-    "s3:ReplicateObject": "replicates objects",
-    "s3:ReplicateTags": "replicates tags",
-    "secretsmanager:GetSecretValue": "reads the value",
-    "sns:Publish": "publishes",
-    "sqs:ChangeMessageVisibility": "postpones messages",
-    "sqs:DeleteMessage": "deletes messages",
-    "sqs:GetQueueAttributes": "reads attributes",
-    "sqs:GetQueueUrl": "reads the address",
-    "sqs:ReceiveMessage": "receives messages",
-    "sqs:SendMessage": "sends messages",
-    "states:DescribeExecution": "looks at executions",
-    "states:RedriveExecution": "redrives executions",
-    "states:StartExecution": "starts executions",
-    "states:StopExecution": "stops executions",
-    "sts:AssumeRole": "takes on the role",
-    "xray:GetSamplingRules": "reads sampling rules",
-    "xray:GetSamplingTargets": "reads sampling targets",
-    "xray:PutTelemetryRecords": "sends trace counts",
-    "xray:PutTraceSegments": "sends traces",
-}
 OPERATORS: Final[Mapping[str, str]] = {
     "ArnEquals": "is",
     "ArnLike": "is like",
+    "ArnNotEquals": "is not",
+    "ArnNotLike": "is not like",
     "Bool": "is",
     "IpAddress": "is in",
     "NotIpAddress": "is not in",
@@ -81,6 +24,7 @@ OPERATORS: Final[Mapping[str, str]] = {
     "StringEquals": "is",
     "StringLike": "is like",
     "StringNotEquals": "is not",
+    "StringNotLike": "is not like",
 }
 PROHIBITION: Final = "denied: "
 ASSUMED_BY: Final = "assumed by"
@@ -227,15 +171,14 @@ class Rights:
         return [self._principal(stack, value) for value in values]
 
     def _principal(self, stack: Stack, value: object) -> str:
-        for logical_id in references(value):
-            if (stack.name, logical_id) in self._roles:
-                return self._roles[stack.name, logical_id]
+        if actor := self._role(stack, value):
+            return actor
         text = self._names.text(stack, value)
         if text == "*":
             return "everyone"
         if root := ROOT.fullmatch(text):
             return "this account" if root[1] in {stack.account, ACCOUNT} else f"account {root[1]}"
-        return text if re.fullmatch(r"[\w.-]+", text) else f"`{text}`"
+        return text if re.fullmatch(r"[\w.-]+|`.+`", text) else f"`{text}`"
 
     def _where(self, stack: Stack, statement: Mapping[str, Any]) -> str:
         """Conditions in words."""
@@ -246,7 +189,11 @@ class Rights:
         )
 
     def _alternatives(self, stack: Stack, value: object) -> str:
-        return " or ".join(self._names.arn(stack, each) for each in _listed(value))
+        return " or ".join(self._role(stack, each) or self._names.arn(stack, each) for each in _listed(value))
+
+    def _role(self, stack: Stack, value: object) -> str:
+        """Name what acts in the role that a value refers to; empty if it refers to none."""
+        return next((self._roles[stack.name, i] for i in references(value) if (stack.name, i) in self._roles), "")
 
 
 def _effect(statement: Mapping[str, Any]) -> str:

@@ -22,12 +22,7 @@ COMPARISONS: Final = {
     "LessThanThreshold": "below",
 }
 POLICIES_OF_RESOURCES: Final = (
-    "BucketPolicy",
-    "QueuePolicy",
-    "TopicPolicy",
-    "EventBusPolicy",
-    "ResourcePolicy",
-    "Permission",
+    *("BucketPolicy", "QueuePolicy", "TopicPolicy", "EventBusPolicy", "ResourcePolicy", "Permission", "VPCEndpoint"),
 )
 SERVICES: Final = {
     "cloudwatch": "CloudWatch",
@@ -158,7 +153,7 @@ def _threshold(alarm: Resource, names: Names, stack: Stack) -> str:
         return names.text(stack, alarm["AlarmRule"])
     metric, period = f"{alarm.get('MetricName')} ({alarm.get('Statistic')})", alarm.get("Period")
     for query in alarm.get("Metrics", []):
-        period = query.get("MetricStat", {}).get("Period", period)
+        period = query.get("MetricStat", query).get("Period", period)
         if query.get("ReturnData", True):
             metric = query.get("Label") or query.get("Expression") or query["MetricStat"]["Metric"]["MetricName"]
     comparison = COMPARISONS.get(alarm["ComparisonOperator"], alarm["ComparisonOperator"])

@@ -74,6 +74,8 @@ def _of_lifecycle(rule: Mapping[str, Any]) -> Iterator[str]:
                 yield f"deletes after {_days(days)}"
             case "NoncurrentVersionExpiration", {"NoncurrentDays": days}:
                 yield f"deletes old versions after {_days(days)}"
+            case "ExpiredObjectDeleteMarker", True:
+                yield "drops delete markers that hide nothing"
             case "AbortIncompleteMultipartUpload", {"DaysAfterInitiation": days}:
                 yield f"aborts uploads after {_days(days)}"
             case _:

@@ -13,9 +13,11 @@ import pytest
 
 from imaging_pipeline.review import __main__ as command
 from imaging_pipeline.review import assembly
+from imaging_pipeline.review.actions import ACTIONS
 from imaging_pipeline.review.assembly import AssemblyError, Stack, read_assembly, synthesize_revision
+from imaging_pipeline.review.facts import Fact
+from imaging_pipeline.review.names import Names
 from imaging_pipeline.review.page import WIDTH, changes, described, summary
-from imaging_pipeline.review.rights import ACTIONS
 from imaging_pipeline.review.sections import every_property, sections
 from tests.infrastructure.conftest import StageTemplate
 
@@ -113,11 +115,14 @@ def test_should_have_words_for_every_action_of_the_stages_and_the_same_for_no_tw
 
 def test_should_tell_what_others_may_do_by_the_resources_own_policies(prod: StageTemplate) -> None:
     events = told(stack(prod), OTHERS, "events.amazonaws.com")
-    assert "(where aws:SourceArn is object-created rule)" in events
+    assert "intake queue: reads attributes, reads the address, sends messages (where aws:SourceArn is object-" in events
+    assert "sends messages (where aws:SourceArn is any of completeness, reconciliation rule)" in events
     assert "reconciliation function: invokes (where aws:SourceArn is like reconciliation rule)" in events
     assert "raw key: every action of kms" in told(stack(prod), OTHERS, "this account")
     everyone = told(stack(prod), OTHERS, "everyone")
-    assert "raw bucket: denied: every action of s3 (where aws:SecureTransport is `false`)" in everyone
+    assert (
+        "raw bucket: denied: every action of s3 (where aws:SecureTransport is `false`; or s3:TlsVersion is" in everyone
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_should_tell_what_others_may_do_by_the_resources_own_policies(prod: Stag
         ("s3:*", "*", "anything: every action of s3"),
         ("*", "*", "anything: EVERY ACTION"),
         ("s3:GetObject", "arn:aws:s3:::elsewhere/*", "`arn:aws:s3:::elsewhere/*`: reads objects"),
-        ("s3:GetObject", {"Fn::ImportValue": "x"}, '`{"Fn::ImportValue": "x"}`: reads objects'),
+        ("s3:GetObject", {"Fn::ImportValue": "x"}, "`{Fn::ImportValue: x}`: reads objects"),
     ],
 )
 def test_should_show_what_it_has_no_words_for(prod: StageTemplate, action: str, resource: object, words: str) -> None:
@@ -376,7 +381,17 @@ def test_should_write_the_same_page_whatever_the_order_in_the_template(prod: Sta
 def test_should_fit_a_terminal_and_a_page(every_stage: StageTemplate) -> None:
     lines = list(summary(sections([stack(every_stage)])))
     assert not [line for line in lines if len(line) > WIDTH and " " in line.strip()]
-    assert len(lines) < 200
+    assert len(lines) < 400
+
+
+def test_should_join_facts_without_joining_what_differs() -> None:
+    facts = [Fact("a bucket", "reads objects"), Fact("b bucket", "reads objects"), Fact("b bucket", "lists", "c is 1")]
+    assert described(facts) == "a, b bucket: reads objects; b bucket: lists (where c is 1)"
+    assert (
+        described([Fact("a", "reads", "c is 1"), Fact("a", "reads", "c is 2")]) == "a: reads (where c is any of 1, 2)"
+    )
+    assert described([Fact("a", "reads"), Fact("a", "reads", "c is 1")]) == "a: reads"
+    assert described([Fact("a", "denied: reads it"), Fact("a", "denied: writes it")]) == "a: denied: reads, writes it"
 
 
 def test_should_tell_two_stacks_apart(prod: StageTemplate) -> None:
@@ -385,7 +400,10 @@ def test_should_tell_two_stacks_apart(prod: StageTemplate) -> None:
     template = {"Resources": {"BucketsRaw00000000": bucket}}
     replica = Stack(f"{of.name}-replica", of.account, "eu-west-1", {}, template)
     retention = next(section for section in sections([of, replica]) if section.title == "Retention")
-    assert {"raw bucket", f"raw bucket of {replica.name}"} <= set(retention.facts)
+    assert {"raw bucket", "replica raw bucket"} <= set(retention.facts)
+    copies = {"Fn::GetStackOutput": {"StackName": replica.name, "OutputName": "Copies", "Region": "eu-west-1"}}
+    template["Outputs"] = {"Copies": {"Value": {"Fn::GetAtt": ["BucketsRaw00000000", "Arn"]}}}
+    assert Names([of, replica]).arn(of, copies) == "replica raw bucket"
     assert "termination protection OFF" in told(replica, "Stacks", replica.name)
 
 
