@@ -12,7 +12,7 @@ from imaging_pipeline.review.assembly import Resource, Stack
 
 HASH: Final = re.compile(r"[0-9A-F]{8}$")
 """What CDK ends a logical id with."""
-WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+WORD: Final = re.compile(r"[A-Z]+[0-9]*(?![a-z])|[A-Z]?[a-z0-9]+")
 ANYTHING: Final = "anything"
 ACCOUNT: Final = "${AWS::AccountId}"
 REFERENCE: Final = re.compile(r"«([^»]+)»")

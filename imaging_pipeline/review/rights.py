@@ -29,6 +29,8 @@ OPERATORS: Final[Mapping[str, str]] = {
 PROHIBITION: Final = "denied: "
 ASSUMED_BY: Final = "assumed by"
 BOUNDARY: Final = "at most"
+EVERYONE: Final = "everyone"
+ENDPOINT: Final = "AWS::EC2::VPCEndpoint"
 PRINCIPALS: Final = ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group")
 POLICIES: Final = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy", "AWS::IAM::UserPolicy")
 ATTACHED_TO: Final = ("Roles", "Users", "Groups", "RoleName", "UserName")
@@ -78,7 +80,7 @@ class Rights:
             if resource["Type"] in PRINCIPALS:
                 yield from self._of_principal(stack, logical_id, properties)
             elif resource["Type"] in POLICIES:
-                yield from self._of_attached_policy(stack, properties)
+                yield from self._of_attached_policy(stack, logical_id, properties)
             elif resource["Type"] == "AWS::Lambda::Permission":
                 yield from self._of_permission(stack, properties)
             else:
@@ -99,9 +101,10 @@ class Rights:
         for inline in properties.get("Policies", []):
             yield from self._of_document(stack, [actor], inline["PolicyDocument"])
 
-    def _of_attached_policy(self, stack: Stack, properties: Resource) -> Iterator[tuple[str, Fact]]:
+    def _of_attached_policy(self, stack: Stack, logical_id: str, properties: Resource) -> Iterator[tuple[str, Fact]]:
+        """Rights of those a policy is attached to; of the policy itself where it doesn't name them."""
         attached = [each for name in ATTACHED_TO for each in _listed(properties.get(name))]
-        actors = [self._principal(stack, each) for each in attached]
+        actors = [self._principal(stack, each) for each in attached] or [self._names.of(stack, logical_id)]
         yield from self._of_document(stack, actors, properties["PolicyDocument"])
 
     def _of_permission(self, stack: Stack, properties: Resource) -> Iterator[tuple[str, Fact]]:
@@ -114,11 +117,13 @@ class Rights:
 
     def _of_own_policy(self, stack: Stack, logical_id: str, resource: Resource) -> Iterator[tuple[str, Fact]]:
         owner = self._names.of(stack, logical_id)
+        if resource["Type"] == ENDPOINT and "PolicyDocument" not in resource.get("Properties", {}):
+            yield EVERYONE, Fact(f"{ANYTHING} through {owner}", _words("*"))
         for document in self._documents(stack, resource.get("Properties", {})):
             for statement in _statements(document):
                 for subject, fact in self._of_statement(stack, self._principals(stack, statement), statement):
                     about = fact.about
-                    if resource["Type"] == "AWS::EC2::VPCEndpoint":
+                    if resource["Type"] == ENDPOINT:
                         about = f"{about} through {owner}"
                     elif about in {ANYTHING, ""}:
                         about = owner
@@ -175,7 +180,7 @@ class Rights:
             return actor
         text = self._names.text(stack, value)
         if text == "*":
-            return "everyone"
+            return EVERYONE
         if root := ROOT.fullmatch(text):
             return "this account" if root[1] in {stack.account, ACCOUNT} else f"account {root[1]}"
         return text if re.fullmatch(r"[\w.-]+|`.+`", text) else f"`{text}`"

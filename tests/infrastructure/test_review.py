@@ -204,9 +204,25 @@ def _let_key_policy_name_a_role(template: Template) -> None:
     key["KeyPolicy"]["Statement"].append(statement)
 
 
+def _add_managed_policy(template: Template) -> None:
+    document = {"Statement": {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}}
+    policy = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+    template["Resources"]["Helpful"] = policy
+
+
+def _add_endpoint(template: Template) -> None:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": objects_of(template, "Raw")}
+    open_to_all: Template = {"Type": "AWS::EC2::VPCEndpoint", "Properties": {}}
+    narrow = {"Type": "AWS::EC2::VPCEndpoint", "Properties": {"PolicyDocument": {"Statement": [statement]}}}
+    template["Resources"].update(S3=narrow, Logs=open_to_all)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (_add_managed_policy, "! helpful managed policy: anything: lists"),
+        (_add_endpoint, "raw bucket through s3 vpc endpoint: reads objects"),
+        (_add_endpoint, "anything through logs vpc endpoint: EVERY ACTION"),
         (
             _drop_deny,
             "! everyone: raw bucket: no longer denied: every action of s3 (where s3:TlsVersion is below `1.2`)",
