@@ -51,7 +51,9 @@ def _changes(stacks: Sequence[Stack], base: str, context: Mapping[str, str]) -> 
     try:
         earlier = synthesize_revision(base, context)
     except AssemblyError as error:
-        yield from ("", f"**Unknown: {base} could not be synthesized for this stage: {error}**")
+        reason, *said = str(error).splitlines()
+        yield from ("", f"**Unknown: {base} could not be synthesized for this stage: {reason}.**")
+        yield from ("", "```", *(said or ["It said nothing."]), "```")
         return
     compared = _ids(stacks) & _ids(earlier)
     yield from changes(

@@ -17,6 +17,9 @@ from typing import Any, Final
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 ASSEMBLY: Final = REPOSITORY / "cdk.out"
 
+LAST_WORDS: Final = 10
+"""Lines to show of an app that failed."""
+
 Resource = Mapping[str, Any]
 
 
@@ -116,7 +119,7 @@ def synthesize_revision(revision: str, context: Mapping[str, str]) -> tuple[Stac
     Raises
     ------
     AssemblyError
-        If that revision's app fails; the text ends with what it said last.
+        If that revision's app fails; after the first line the text has what it said last.
     """
     with tempfile.TemporaryDirectory() as scratch:
         source, assembly = Path(scratch, "source"), Path(scratch, "assembly")
@@ -130,8 +133,8 @@ def synthesize_revision(revision: str, context: Mapping[str, str]) -> tuple[Stac
         app = [sys.executable, "-m", "app"]
         done = subprocess.run(app, cwd=source, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["nothing"]
-            raise AssemblyError(f"its app ended with code {done.returncode} and said: {said[-1]}")
+            said = done.stderr.strip().splitlines()[-LAST_WORDS:]
+            raise AssemblyError("\n".join([f"its app ended with code {done.returncode}", *said]))
         return read_assembly(assembly)
 
 

@@ -526,10 +526,8 @@ def test_should_print_what_it_writes_and_compare_with_the_base(
 def test_should_say_clearly_that_the_base_can_not_be_synthesized(tmp_path: Path) -> None:
     write_assembly(tmp_path / "out", {"Resources": {}})
     page = review(tmp_path / "out", "--base", "fails", "-c", "stage=prod")
-    assert (
-        "**Unknown: fails could not be synthesized for this stage: its app ended with code 1 and said: no moon**"
-        in page
-    )
+    assert "**Unknown: fails could not be synthesized for this stage: its app ended with code 1.**" in page
+    assert "\n```\nno moon\n```\n" in page
     assert "no change" not in page
     assert "## Retention" in page
 
