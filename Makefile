@@ -7,10 +7,10 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test stress lint synth deploy cost bench clean stage
+.PHONY: help demo stop test stress lint synth deploy cost advisories bench clean stage
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: $(READY) ## Run the pipeline on this machine: DICOM=<file or folder> takes your own, KEEP=1 leaves it running
 	@$(BIN)/python -m local.demo $(if $(DICOM),--dicom "$(DICOM)") $(if $(KEEP),--keep)
@@ -29,14 +29,19 @@ lint: $(READY) ## Check style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-synth: stage $(READY) ## Write the CloudFormation template: STAGE=dev
+synth: stage $(READY) ## Write template and bills of materials, and print a review: STAGE=dev, BASE=<revision> compares
 	@$(BIN)/python -m local.cdk synth --quiet --context stage=$(STAGE) $(ARGS)
+	@$(RUN) -m imaging_pipeline.bill_of_materials $(ARGS)
+	@$(RUN) -m imaging_pipeline.review $(if $(BASE),--base "$(BASE)") --context stage=$(STAGE) $(ARGS)
 
 deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
 
 cost: stage $(READY) ## What a million objects cost, by workflow type and at list prices: STAGE=dev
 	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(ARGS)
+
+advisories: $(READY) ## Report known vulnerabilities of what is pinned; never fails
+	@$(RUN) -m imaging_pipeline.advisories $(ARGS)
 
 bench: $(READY) ## Measure, side by side with other tools
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -113,6 +113,20 @@ def bill(template: Mapping[str, Any], assumed: Assumptions) -> list[Line]:
     ]
 
 
+def costs(lines: Sequence[Line]) -> dict[str, float]:
+    """Return what a bill comes to for each service, by the first word of its prices, in the currency of the list."""
+    prices = json.loads(PRICES.read_text())["prices"]
+    by_service: dict[str, float] = {}
+    for line in lines:
+        service = line.price.split("_")[0]
+        by_service[service] = by_service.get(service, 0) + line.count * _each(prices[line.price])
+    return by_service
+
+
+def _each(price: Mapping[str, Any]) -> float:
+    return float(price["price"]) / float(price["per"])
+
+
 def _workflow(template: Mapping[str, Any], assumed: Assumptions) -> Iterator[Line]:
     states = delivery_states(template)
     if _only(template, "AWS::StepFunctions::StateMachine", "Workflow")["StateMachineType"] == "STANDARD":
@@ -209,10 +223,9 @@ def _report(stage: str, bills: Mapping[str, Sequence[Line]], assumed: Assumption
         yield f"\n{kind:<42}{'count':>14}{'price of a million':>22}{'cost':>10}"
         total = 0.0
         for line in lines:
-            price = prices[line.price]
-            each = price["price"] / price["per"]
+            each = _each(prices[line.price])
             total += line.count * each
-            name = price["unit"] + line.of
+            name = prices[line.price]["unit"] + line.of
             yield f"  {name:<40}{line.count:>14,.0f}{each * MILLION:>22,.2f}{line.count * each:>10,.2f}"
         yield f"  {'total':<40}{total:>46,.2f}"
     yield "\nAssumed for each object"
