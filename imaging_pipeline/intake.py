@@ -5,12 +5,13 @@ from __future__ import annotations
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from imaging_pipeline.key_grants import allow_key
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import Function
@@ -76,11 +77,18 @@ class Intake(Construct):
                 )
             ],
         )
-        dispatcher.add_event_source(
-            event_sources.SqsEventSource(
-                self.queue,
-                batch_size=BATCH_SIZE,
-                max_concurrency=config.dispatcher_concurrency,
-                report_batch_item_failures=True,
+        dispatcher.add_event_source_mapping(
+            "Intake",
+            event_source_arn=self.queue.queue_arn,
+            batch_size=BATCH_SIZE,
+            max_concurrency=config.dispatcher_concurrency,
+            report_batch_item_failures=True,
+        )
+        # What Lambda needs to poll; CDK's event source would also let the function find queues and hide messages.
+        dispatcher.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                resources=[self.queue.queue_arn],
             )
         )
+        allow_key(dispatcher, self.queue.encryption_master_key, "Decrypt", service="sqs")

@@ -17,6 +17,7 @@ from constructs import Construct
 
 from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
 from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.key_grants import allow_key
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import FunctionSettings, StageConfig
@@ -28,6 +29,7 @@ from runtime.contract import (
     Function,
     FunctionVariables,
     IngestionVariables,
+    LedgerIndex,
     ReconciliationVariables,
     ReplayVariables,
     ValidationVariables,
@@ -36,15 +38,14 @@ from runtime.contract import (
 PSEUDONYM_KEY_BITS = 256
 SCHEDULED = (Function.RECONCILIATION, Function.COMPLETENESS)
 STARTING = (Function.DISPATCHER, Function.RECONCILIATION, Function.REPLAY)
-READING = tuple(name for name in Function if name is not Function.COMPLETENESS)
+READING = (Function.DISPATCHER, Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
 
 LEDGER_ACTIONS: Mapping[Function, tuple[str, ...]] = {
     Function.DISPATCHER: ("GetItem", "UpdateItem"),
     Function.INGESTION: ("UpdateItem",),
     Function.DEIDENTIFICATION: ("GetItem", "UpdateItem"),
     Function.REPLAY: ("GetItem", "UpdateItem"),
-    Function.RECONCILIATION: ("GetItem", "UpdateItem", "Query"),
-    Function.COMPLETENESS: ("GetItem", "UpdateItem", "Query"),
+    Function.RECONCILIATION: ("GetItem", "UpdateItem"),
 }
 
 
@@ -96,7 +97,9 @@ class PipelineFunctions(Construct):
         self._grant_starting(buckets.raw)
         self._grant_checking(buckets.processed)
         for name, actions in LEDGER_ACTIONS.items():
-            ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
+            ledger.allow(self.functions[name], *actions)
+        ledger.allow_query(self.functions[Function.RECONCILIATION], LedgerIndex.BY_STATUS)
+        ledger.allow_announcing(self.functions[Function.COMPLETENESS])
 
     def _variables(self, pseudonym_key: secretsmanager.Secret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
@@ -210,13 +213,12 @@ class PipelineFunctions(Construct):
         )
 
     def _grant_reading(self, raw: s3.Bucket) -> None:
-        """Every function but completeness reads versions of raw objects."""
+        """Read versions of raw objects; without its version, none."""
         for function in (self.functions[name] for name in READING):
-            _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], raw.arn_for_objects("*"))
+            _allow(function, ["s3:GetObjectVersion"], raw.arn_for_objects("*"))
             # Only to who may list does S3 say that an object is gone; to others, that access is denied.
             _allow(function, ["s3:ListBucket"], raw.bucket_arn)
-            if raw.encryption_key:
-                raw.encryption_key.grant_decrypt(function)
+            allow_key(function, raw.encryption_key, "Decrypt", service="s3")
 
     def _grant_starting(self, raw: s3.Bucket) -> None:
         """Start executions, for which the version is looked up where an event or a listing names none."""
@@ -231,8 +233,7 @@ class PipelineFunctions(Construct):
         reconciliation, completeness = (self.functions[name] for name in SCHEDULED)
         _allow(reconciliation, ["s3:ListBucket"], processed.bucket_arn)
         _allow(completeness, ["s3:PutObject"], processed.arn_for_objects("*/manifest-*.jsonl"))
-        if processed.encryption_key:
-            processed.encryption_key.grant_encrypt(completeness)
+        allow_key(completeness, processed.encryption_key, "GenerateDataKey", service="s3")
         self._bus.grant_put_events_to(completeness)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.Secret) -> None:
@@ -245,10 +246,9 @@ class PipelineFunctions(Construct):
         )
         # Whether a result is there: without this right a missing one looks like a forbidden one.
         _allow(function, ["s3:ListBucket"], buckets.processed.bucket_arn)
-        if buckets.processed.encryption_key:
-            # Completing a multipart upload decrypts its parts.
-            buckets.processed.encryption_key.grant_encrypt_decrypt(function)
-        _allow(function, ["secretsmanager:GetSecretValue"], pseudonym_key.secret_arn)
+        # Completing a multipart upload decrypts its parts.
+        allow_key(function, buckets.processed.encryption_key, "GenerateDataKey", "Decrypt", service="s3")
+        _allow(function, ["secretsmanager:GetSecretValue"], _arn(pseudonym_key))
 
 
 def _state_machine_arn(scope: Construct, config: StageConfig) -> str:
@@ -259,6 +259,14 @@ def _state_machine_arn(scope: Construct, config: StageConfig) -> str:
         resource_name=config.name,
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
+
+
+def _arn(secret: secretsmanager.Secret) -> str:
+    """ARN of a secret by its attribute, since the emulator's reference to a secret is its name."""
+    resource = secret.node.default_child
+    if not isinstance(resource, secretsmanager.CfnSecret):  # pragma: no cover - the L2 secret always has its L1
+        raise TypeError("the secret has no CfnSecret")
+    return resource.attr_id
 
 
 def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:

@@ -10,6 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.key_grants import allow_key
 from imaging_pipeline.processing_workflow import TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import Function, ReplayState
@@ -74,9 +75,8 @@ class ReplayWorkflow(Construct):
             tracing_enabled=True,
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
-
-        if operations_bucket.encryption_key:
-            operations_bucket.encryption_key.grant_encrypt_decrypt(self.state_machine)
+        # It writes results in parts, which completing the upload decrypts.
+        allow_key(self.state_machine, operations_bucket.encryption_key, "GenerateDataKey", "Decrypt", service="s3")
 
     def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
         timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS

@@ -29,6 +29,7 @@ from local.errors import LocalRunError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = PROJECT_ROOT / ".emulator"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PROCESS = Path(__file__).with_name("emulator_process.py")
 KEPT = ENVIRONMENT / "kept"
 
 START_TIMEOUT_SECONDS = 60
@@ -170,7 +171,8 @@ class Emulator:
         log = Path(scratch, "emulator.log")
         with log.open("wb") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - all arguments are ours
-                [str(executables / "python"), "-m", "ministack"],
+                # Without the script's folder, the modules of which are none of the emulator's business.
+                [str(executables / "python"), "-P", str(PROCESS)],
                 env=self._environment(executables, scratch, port),
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -202,6 +204,8 @@ class Emulator:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LAMBDA_ACCOUNT_CONCURRENCY": str(self._concurrent_functions),
+            # Each function has its role's rights and no others.
+            "AUTH": "true",
             "LOG_LEVEL": "WARNING",
             # At start and stop the emulator sweeps containers it takes for its own: it sees no Docker.
             "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",

@@ -119,9 +119,9 @@ class References:
         return self.arn(name) if self._resources[name]["Type"] in _REF_IS_ARN else self._name(name)
 
     def _attribute(self, name: str, attribute: str) -> str:
-        if name not in self._resources or attribute not in {"Arn", "TopicName", "QueueName", "Name"}:
+        if name not in self._resources or attribute not in {"Arn", "Id", "TopicName", "QueueName", "Name"}:
             raise UnknownElementError(f"attribute {name}.{attribute}")
-        return self.arn(name) if attribute == "Arn" else self._name(name)
+        return self.arn(name) if attribute in {"Arn", "Id"} else self._name(name)
 
     def _name(self, name: str) -> str:
         body = self._resources[name]

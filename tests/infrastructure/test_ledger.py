@@ -25,7 +25,8 @@ def test_should_find_an_object_by_its_id_and_the_rows_of_a_status_or_a_study_by_
 
 def test_should_encrypt_the_ledger_and_recover_it_to_any_second(every_stage: StageTemplate) -> None:
     table = every_stage.one("AWS::DynamoDB::Table")
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["SSESpecification"]["SSEEnabled"] is True
+    assert ("KMSMasterKeyId" in table["SSESpecification"]) is (every_stage.config.encryption == "kms")
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["BillingMode"] == "PAY_PER_REQUEST"
 

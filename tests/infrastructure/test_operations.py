@@ -119,5 +119,5 @@ def test_should_let_a_replay_list_raw_keys_and_read_no_object(every_stage: Stage
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
         for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
     }
-    raw = {(action, resource) for action, resource in allowed if "BucketsRaw" in resource}
+    raw = {(action, resource) for action, resource in allowed if "BucketsRaw" in resource and "kms:" not in action}
     assert {action for action, _ in raw} == {"s3:ListBucket"}, json.dumps(sorted(raw))
