@@ -140,6 +140,11 @@ class Emulator:
         """Folder for temporary files of the run; goes away with the emulator."""
         return Path(self._running().scratch)
 
+    @property
+    def decisions(self) -> Path:
+        """File to which it writes what it decided on the rights of roles: one JSON object a line."""
+        return self.scratch / "decisions.jsonl"
+
     def __enter__(self) -> Self:
         executables = prepare()
         self._turn_signals_into_exceptions()
