@@ -122,10 +122,13 @@ class Emulator:
     ----------
     concurrent_functions
         How many functions may run at once; each is a process.
+    enforcing
+        Each function has the rights of its role and no others. Where not, signatures aren't checked either.
     """
 
-    def __init__(self, *, concurrent_functions: int = 8) -> None:
+    def __init__(self, *, concurrent_functions: int = 8, enforcing: bool = True) -> None:
         self._concurrent_functions = concurrent_functions
+        self._enforcing = enforcing
         self._process: EmulatorProcess | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self._handlers: dict[int, signal.Handlers] = {}
@@ -209,8 +212,7 @@ class Emulator:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LAMBDA_ACCOUNT_CONCURRENCY": str(self._concurrent_functions),
-            # Each function has its role's rights and no others.
-            "AUTH": "true",
+            "AUTH": str(self._enforcing).lower(),
             "LOG_LEVEL": "WARNING",
             # At start and stop the emulator sweeps containers it takes for its own: it sees no Docker.
             "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
