@@ -5,8 +5,8 @@ from __future__ import annotations
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -78,12 +78,18 @@ class Intake(Construct):
                 )
             ],
         )
-        dispatcher.add_event_source(
-            event_sources.SqsEventSource(
-                self.queue,
-                batch_size=BATCH_SIZE,
-                max_concurrency=config.dispatcher_concurrency,
-                report_batch_item_failures=True,
+        dispatcher.add_event_source_mapping(
+            "Intake",
+            event_source_arn=self.queue.queue_arn,
+            batch_size=BATCH_SIZE,
+            max_concurrency=config.dispatcher_concurrency,
+            report_batch_item_failures=True,
+        )
+        # What Lambda needs to poll; CDK's event source would also let the function find queues and hide messages.
+        dispatcher.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                resources=[self.queue.queue_arn],
             )
         )
         zone.allow(dispatcher, "Decrypt", via="sqs")

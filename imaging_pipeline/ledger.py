@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
-from runtime.contract import LedgerAttribute, LedgerIndex
+from runtime.contract import CHECKPOINT_ITEMS, STUDY_ITEMS, LedgerAttribute, LedgerIndex, Outline
 
 
 class Ledger(Construct):
@@ -45,16 +48,54 @@ class Ledger(Construct):
                 index_name=index, partition_key=_text(attribute), sort_key=_text(LedgerAttribute.UPDATED_AT)
             )
 
-    def allow(self, grantee: iam.IGrantable, *actions: str, indexes: bool = False) -> None:
-        """Allow actions on the table, and on its indexes where asked, with what its key demands."""
-        table = self.table.table_arn
-        iam.Grant.add_to_principal(
-            grantee=grantee,
-            actions=[f"dynamodb:{action}" for action in actions],
-            resource_arns=[table, f"{table}/index/*"] if indexes else [table],
+    def allow(self, grantee: iam.IGrantable, *actions: str) -> None:
+        """Allow actions on any item of the table."""
+        self._allow(grantee, actions, [self.table.table_arn])
+
+    def allow_query(self, grantee: iam.IGrantable, index: LedgerIndex) -> None:
+        """Allow to read the rows of an index."""
+        self._allow(grantee, ["Query"], [self._index_arn(index)])
+
+    def allow_announcing(self, grantee: iam.IGrantable) -> None:
+        """Allow to keep the items of studies and checkpoints, and to read the outlines of objects' rows.
+
+        Who announces writes into the research zone, so no object's key may be read: not by naming its row, nor in an
+        index by asking for more than an outline.
+        """
+        items = [f"{STUDY_ITEMS}*", f"{CHECKPOINT_ITEMS}*"]
+        self._allow(
+            grantee,
+            ["GetItem", "UpdateItem"],
+            [self.table.table_arn],
+            {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": items}},
+        )
+        self._allow(
+            grantee,
+            ["Query"],
+            [self._index_arn(index) for index in LedgerIndex],
+            {
+                "ForAllValues:StringEquals": {"dynamodb:Attributes": [*Outline.model_fields]},
+                "StringEquals": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+            },
+        )
+
+    def _allow(
+        self,
+        grantee: iam.IGrantable,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        conditions: Mapping[str, Any] | None = None,
+    ) -> None:
+        grantee.grant_principal.add_to_principal_policy(
+            iam.PolicyStatement(
+                actions=[f"dynamodb:{action}" for action in actions], resources=resources, conditions=conditions
+            )
         )
         # Of KMS DynamoDB asks for the table's key, which encrypts the items; grants of its own do the rest.
         self._zone.allow(grantee, "Decrypt", via="dynamodb")
+
+    def _index_arn(self, index: LedgerIndex) -> str:
+        return f"{self.table.table_arn}/index/{index}"
 
 
 def _text(attribute: LedgerAttribute) -> dynamodb.Attribute:

@@ -34,6 +34,7 @@ from runtime.contract import (
     Function,
     FunctionVariables,
     IngestionVariables,
+    LedgerIndex,
     ReconciliationVariables,
     ReplayVariables,
     ValidationVariables,
@@ -42,15 +43,14 @@ from runtime.contract import (
 PSEUDONYM_KEY_BITS = 256
 SCHEDULED = (Function.RECONCILIATION, Function.COMPLETENESS)
 STARTING = (Function.DISPATCHER, Function.RECONCILIATION, Function.REPLAY)
-READING = tuple(name for name in Function if name is not Function.COMPLETENESS)
+READING = (Function.DISPATCHER, Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
 
 LEDGER_ACTIONS: Mapping[Function, tuple[str, ...]] = {
     Function.DISPATCHER: ("GetItem", "UpdateItem"),
     Function.INGESTION: ("UpdateItem",),
     Function.DEIDENTIFICATION: ("GetItem", "UpdateItem"),
     Function.REPLAY: ("GetItem", "UpdateItem"),
-    Function.RECONCILIATION: ("GetItem", "UpdateItem", "Query"),
-    Function.COMPLETENESS: ("GetItem", "UpdateItem", "Query"),
+    Function.RECONCILIATION: ("GetItem", "UpdateItem"),
 }
 
 
@@ -121,7 +121,9 @@ class PipelineFunctions(Construct):
         self._grant_starting(buckets.raw)
         self._grant_checking(buckets.processed)
         for name, actions in LEDGER_ACTIONS.items():
-            ledger.allow(self.functions[name], *actions, indexes="Query" in actions)
+            ledger.allow(self.functions[name], *actions)
+        ledger.allow_query(self.functions[Function.RECONCILIATION], LedgerIndex.BY_STATUS)
+        ledger.allow_announcing(self.functions[Function.COMPLETENESS])
         audit.allow_recording(self.functions[Function.DISPATCHER])
 
     def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
@@ -255,9 +257,9 @@ class PipelineFunctions(Construct):
         )
 
     def _grant_reading(self, raw: s3.Bucket) -> None:
-        """Every function but completeness reads versions of raw objects."""
+        """Read versions of raw objects; without its version, none."""
         for function in (self.functions[name] for name in READING):
-            _allow(function, ["s3:GetObject", "s3:GetObjectVersion"], raw.arn_for_objects("*"))
+            _allow(function, ["s3:GetObjectVersion"], raw.arn_for_objects("*"))
             # Only to who may list does S3 say that an object is gone; to others, that access is denied.
             _allow(function, ["s3:ListBucket"], raw.bucket_arn)
             self._zones.phi.allow(function, "Decrypt", via="s3")
@@ -295,7 +297,7 @@ class PipelineFunctions(Construct):
         _allow(function, ["s3:ListBucket"], buckets.processed.bucket_arn)
         # Completing a multipart upload decrypts its parts.
         self._zones.research.allow(function, "Decrypt", "GenerateDataKey", via="s3")
-        _allow(function, ["secretsmanager:GetSecretValue"], pseudonym_key.secret_arn)
+        _allow(function, ["secretsmanager:GetSecretValue"], _arn(pseudonym_key))
         self._zones.phi.allow(function, "Decrypt", via="secretsmanager")
 
 
@@ -307,6 +309,12 @@ def _state_machine_arn(scope: Construct, config: StageConfig) -> str:
         resource_name=config.name,
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
+
+
+def _arn(secret: secretsmanager.ISecret) -> str:
+    """ARN of a secret; of the stack's own by its attribute, since the emulator's reference to a secret is its name."""
+    resource = secret.node.default_child
+    return resource.attr_id if isinstance(resource, secretsmanager.CfnSecret) else secret.secret_arn
 
 
 def _allow(function: lambda_.Function, actions: list[str], resource: str) -> None:

@@ -29,6 +29,7 @@ from local.errors import LocalRunError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = PROJECT_ROOT / ".emulator"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PROCESS = Path(__file__).with_name("emulator_process.py")
 KEPT = ENVIRONMENT / "kept"
 
 START_TIMEOUT_SECONDS = 60
@@ -121,10 +122,13 @@ class Emulator:
     ----------
     concurrent_functions
         How many functions may run at once; each is a process.
+    enforcing
+        Each function has the rights of its role and no others. Where not, signatures aren't checked either.
     """
 
-    def __init__(self, *, concurrent_functions: int = 8) -> None:
+    def __init__(self, *, concurrent_functions: int = 8, enforcing: bool = True) -> None:
         self._concurrent_functions = concurrent_functions
+        self._enforcing = enforcing
         self._process: EmulatorProcess | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self._handlers: dict[int, signal.Handlers] = {}
@@ -138,6 +142,11 @@ class Emulator:
     def scratch(self) -> Path:
         """Folder for temporary files of the run; goes away with the emulator."""
         return Path(self._running().scratch)
+
+    @property
+    def decisions(self) -> Path:
+        """File to which it writes what it decided on the rights of roles: one JSON object a line."""
+        return self.scratch / "decisions.jsonl"
 
     def __enter__(self) -> Self:
         executables = prepare()
@@ -170,7 +179,8 @@ class Emulator:
         log = Path(scratch, "emulator.log")
         with log.open("wb") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - all arguments are ours
-                [str(executables / "python"), "-m", "ministack"],
+                # Without the script's folder, the modules of which are none of the emulator's business.
+                [str(executables / "python"), "-P", str(PROCESS)],
                 env=self._environment(executables, scratch, port),
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -202,6 +212,7 @@ class Emulator:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "LAMBDA_ACCOUNT_CONCURRENCY": str(self._concurrent_functions),
+            "AUTH": str(self._enforcing).lower(),
             "LOG_LEVEL": "WARNING",
             # At start and stop the emulator sweeps containers it takes for its own: it sees no Docker.
             "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",

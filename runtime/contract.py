@@ -314,6 +314,30 @@ class LedgerAttribute(StrEnum):
     DUPLICATE_OF = "duplicate_of"
 
 
+STUDY_ITEMS = "study#"
+"""Beginning of the names of the items that say what of a study was announced."""
+CHECKPOINT_ITEMS = "checkpoint#"
+"""Beginning of the names of the items that say how far a scheduled check got."""
+
+
+class Outline(Frozen):
+    """What of an object's row leads neither to the object nor to anybody.
+
+    All that the completeness function may read of it, since that function writes into the research zone.
+    """
+
+    object_id: str
+    status: LedgerStatus
+    attempt: int
+    updated_at: str
+    study_id: str | None = None
+    output_key: str | None = None
+    profile: str | None = None
+    profile_hash: str | None = None
+    key_id: str | None = None
+    reason_codes: str | None = Field(default=None, description="joined by a space")
+
+
 LEDGER_CONDITION = "#attempt < :attempt OR (#attempt = :attempt AND #rank < :rank)"
 """Under which a row may be changed. Where it fails, the change is late or comes twice: it is done, not failed."""
 

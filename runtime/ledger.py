@@ -7,24 +7,27 @@ verdicts itself, by the expressions of `runtime.contract`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from runtime.contract import (
+    CHECKPOINT_ITEMS,
     LEDGER_CONDITION,
     LEDGER_VERDICTS,
+    STUDY_ITEMS,
     ExecutionInput,
     Frozen,
     LedgerAttribute,
     LedgerIndex,
     LedgerStatus,
     ObjectCoordinates,
+    Outline,
     Release,
     RevisionCause,
     expression_names,
@@ -58,6 +61,7 @@ _UNKNOWN: Final = "attribute_not_exists(#object_id)"
 _KNOWN: Final = "attribute_exists(#object_id)"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
 _COUNTED: Final = " ADD #revision :one"
+_OUTLINE: Final = tuple(Outline.model_fields)
 
 
 def dynamodb_client(*, attempts: int = PATIENT_ATTEMPTS) -> DynamoDBClient:
@@ -84,32 +88,22 @@ class RecordedRelease(Release):
     at: str = Field(description="ISO 8601, UTC")
 
 
-class Row(BaseModel):
+class Row(Outline):
     """What the ledger knows of one object version. Holds the key, so it belongs to the PHI zone."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    object_id: str
     bucket: str
     key: str
     version_id: str
     size: int
     etag: str
-    status: LedgerStatus
-    attempt: int
     received_at: str
-    updated_at: str
-    study_id: str | None = None
     execution: str | None = Field(default=None, description="ARN")
     requested_profile: str | None = Field(
         default=None, description="that the attempt was to use instead of the stage's"
     )
     releases: tuple[RecordedRelease, ...] = ()
-    output_key: str | None = None
-    profile: str | None = None
-    profile_hash: str | None = None
-    key_id: str | None = None
-    reason_codes: str | None = Field(default=None, description="joined by a space")
     error: str | None = None
     duplicate_of: str | None = Field(default=None, description="object id")
 
@@ -241,11 +235,20 @@ class Ledger:
 
     def with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Row]:
         """Yield the rows with a status that changed between two times (ISO 8601, UTC), oldest change first."""
-        return self._query(LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until)
+        items = self._query(LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until)
+        return map(Row.model_validate, items)
 
-    def of_study(self, study_id: str) -> Iterator[Row]:
-        """Yield the rows of a study, oldest change first."""
-        return self._query(LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID, study_id, " ", "~")
+    def outlines_with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Outline]:
+        """Yield what `with_status` does, but only the outlines."""
+        items = self._query(
+            LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until, attributes=_OUTLINE
+        )
+        return map(Outline.model_validate, items)
+
+    def outlines_of_study(self, study_id: str) -> Iterator[Outline]:
+        """Yield the outlines of a study's rows, oldest change first."""
+        items = self._query(LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID, study_id, " ", "~", attributes=_OUTLINE)
+        return map(Outline.model_validate, items)
 
     def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
         """Claim a SOP instance for an object version if it is free or this version's; return the claim that stands."""
@@ -288,7 +291,7 @@ class Ledger:
 
     def study(self, study_id: str) -> StudyRevision | None:
         """Return a study's last revision; None where it has none yet."""
-        item = self._item(f"study#{study_id}")
+        item = self._item(STUDY_ITEMS + study_id)
         return None if item is None else StudyRevision.model_validate({name: item[name] for name in _REVISION})
 
     def revise_study(self, study_id: str, seen: StudyRevision | None, revision: StudyRevision) -> bool:
@@ -298,17 +301,17 @@ class Ledger:
         if seen is not None:
             condition = "#revision = :seen AND #claimed_at = :seen_at"
             values |= {":seen": seen.revision, ":seen_at": seen.claimed_at}
-        return self._update(f"study#{study_id}", _REVISED, values, condition=condition)
+        return self._update(STUDY_ITEMS + study_id, _REVISED, values, condition=condition)
 
     def checkpoint(self, name: str) -> str:
         """Return how far a scheduled check got: a time (ISO 8601, UTC); empty before its first run."""
-        item = self._item(f"checkpoint#{name}")
+        item = self._item(CHECKPOINT_ITEMS + name)
         return "" if item is None else str(item["reached"])
 
     def move_checkpoint(self, name: str, reached: str) -> None:
         """Record how far a scheduled check got. It never goes back."""
         condition = f"{_UNKNOWN} OR #reached < :reached"
-        self._update(f"checkpoint#{name}", "SET #reached = :reached", {":reached": reached}, condition=condition)
+        self._update(CHECKPOINT_ITEMS + name, "SET #reached = :reached", {":reached": reached}, condition=condition)
 
     def _advance(
         self,
@@ -344,19 +347,29 @@ class Ledger:
         return _decoded(answer["Item"]) if "Item" in answer else None
 
     def _query(
-        self, index: LedgerIndex, attribute: LedgerAttribute, value: str, first: str, last: str
-    ) -> Iterator[Row]:
+        self,
+        index: LedgerIndex,
+        attribute: LedgerAttribute,
+        value: str,
+        first: str,
+        last: str,
+        *,
+        attributes: Sequence[str] = (),
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the items of an index, whole or, as some roles must ask, no more than these attributes of each."""
         condition = f"#{attribute} = :value AND #updated_at BETWEEN :first AND :last"
+        projection = ", ".join(f"#{name}" for name in attributes)
+        part: Any = {"Select": "SPECIFIC_ATTRIBUTES", "ProjectionExpression": projection} if attributes else {}
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=index,
             KeyConditionExpression=condition,
-            ExpressionAttributeNames=expression_names(condition),
+            ExpressionAttributeNames=expression_names(condition, projection),
             ExpressionAttributeValues=_encoded({":value": value, ":first": first, ":last": last}),
+            **part,
         )
         for page in pages:
-            for item in page["Items"]:
-                yield Row.model_validate(_decoded(item))
+            yield from map(_decoded, page["Items"])
 
 
 def _claim_name(sop_instance_uid: str) -> str:

@@ -20,10 +20,11 @@ from runtime.contract import (
     Frozen,
     LedgerStatus,
     ManifestEntry,
+    Outline,
     RevisionCause,
     StudyDelivered,
 )
-from runtime.ledger import Ledger, Row, StudyRevision, timestamp
+from runtime.ledger import Ledger, StudyRevision, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
@@ -99,10 +100,10 @@ def events_client() -> EventBridgeClient:
 
 
 class Study(Frozen):
-    """The rows of a study's object versions, all of which have a verdict."""
+    """The outlines of a study's object versions, all of which have a verdict."""
 
     study_id: str
-    rows: tuple[Row, ...]
+    rows: tuple[Outline, ...]
 
     @property
     def digest(self) -> str:
@@ -147,7 +148,7 @@ class Study(Frozen):
             yield announcement, entries
 
 
-def _written(row: Row) -> tuple[str, ...]:
+def _written(row: Outline) -> tuple[str, ...]:
     """Return what tells one writing of a result from another; nothing where the verdict wrote none."""
     if row.status is not LedgerStatus.DELIVERED:
         return ()
@@ -209,13 +210,13 @@ def _touched(ledger: Ledger, checkpoint: str, quiet_since: str) -> set[str]:
         row.study_id
         for status in LedgerStatus
         if status not in _IN_WORK
-        for row in ledger.with_status(status, since=since, until=quiet_since)
+        for row in ledger.outlines_with_status(status, since=since, until=quiet_since)
         if row.study_id is not None
     }
 
 
 def _announce(ledger: Ledger, consumers: Consumers, study_id: str, *, quiet_since: str, now: datetime) -> str:
-    study = Study(study_id=study_id, rows=tuple(ledger.of_study(study_id)))
+    study = Study(study_id=study_id, rows=tuple(ledger.outlines_of_study(study_id)))
     if any(row.status in _IN_WORK or row.updated_at > quiet_since for row in study.rows):
         return "waiting"
     last = ledger.study(study_id)

@@ -47,6 +47,8 @@ class Stage:
     environment: Mapping[str, str]
     outputs: Mapping[Output, str]
     pipeline: Pipeline
+    decisions: Path
+    """what the emulator decided on the rights of roles, a line each"""
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +58,7 @@ def stage() -> Iterator[Stage]:
         environment, outputs = deploy(emulator)
         with isolation(environment):
             pipeline = RecordingPipeline(outputs)
-        yield Stage(environment, outputs, pipeline)
+        yield Stage(environment, outputs, pipeline, emulator.decisions)
 
 
 @pytest.fixture(scope="session")

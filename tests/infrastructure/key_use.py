@@ -51,13 +51,14 @@ STORE = (
 # What an action of a role on something encrypted asks of the key, through the action's service.
 BY_ACTION = {
     "s3:GetObject": ("Decrypt",),
+    "s3:GetObjectVersion": ("Decrypt",),
     "s3:PutObject": ("GenerateDataKey",),
     "s3:AbortMultipartUpload": ("Decrypt",),
     "secretsmanager:GetSecretValue": ("Decrypt",),
     "sqs:ReceiveMessage": ("Decrypt",),
     "sqs:SendMessage": MESSAGE,
     "states:StartExecution": MESSAGE,
-    **{f"dynamodb:{action}": ("Decrypt",) for action in ("GetItem", "UpdateItem", "Query", "PutItem")},
+    **{f"dynamodb:{action}": ("Decrypt",) for action in ("GetItem", "UpdateItem", "Query", "PartiQLInsert")},
 }
 
 

@@ -98,7 +98,7 @@ def test_should_say_in_words_what_deidentification_may_do(prod: StageTemplate) -
     words = told(stack(prod), ROLES, DEIDENTIFICATION)
     for part in (
         "assumed by: lambda.amazonaws.com",
-        "raw bucket: lists, reads object versions, reads objects",
+        "raw bucket: lists, reads object versions",
         "processed bucket: aborts uploads, lists, reads object versions, reads objects, writes objects",
         "ledger table: reads, updates items",
         "pseudonym-key secret: reads the value",

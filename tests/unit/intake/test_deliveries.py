@@ -111,7 +111,7 @@ def test_should_deliver_an_object_and_record_its_study(stage: Stage) -> None:
     assert row is not None
     assert (row.status, row.output_key) == (LedgerStatus.DELIVERED, stage.results()[0])
     study = str(pydicom.dcmread(io.BytesIO(CT)).StudyInstanceUID)
-    assert [found.object_id for found in stage.ledger.of_study(hashed(study))] == [coordinates.object_id]
+    assert [found.object_id for found in stage.ledger.outlines_of_study(hashed(study))] == [coordinates.object_id]
 
 
 def test_should_deliver_the_same_file_under_many_keys_once(stage: Stage) -> None:

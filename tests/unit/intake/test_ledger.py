@@ -130,8 +130,17 @@ def test_should_answer_what_is_quarantined_since_a_time_and_what_a_study_has(led
     assert [found.object_id for found in ledger.with_status(LedgerStatus.QUARANTINED)] == [OBJECT.object_id]
     assert not list(ledger.with_status(LedgerStatus.QUARANTINED, since="2999-01-01"))
     assert not list(ledger.with_status(LedgerStatus.QUARANTINED, until="2020-01-01"))
-    assert {found.object_id for found in ledger.of_study(hashed("1.2"))} == {OBJECT.object_id, OTHER.object_id}
-    assert not list(ledger.of_study(hashed("1.3")))
+    assert {found.object_id for found in ledger.outlines_of_study(hashed("1.2"))} == {OBJECT.object_id, OTHER.object_id}
+    assert not list(ledger.outlines_of_study(hashed("1.3")))
+
+
+def test_should_outline_a_row_by_nothing_that_leads_to_the_object(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.identify(OBJECT.object_id, hashed("1.2"))
+    [of_study] = ledger.outlines_of_study(hashed("1.2"))
+    [of_status] = ledger.outlines_with_status(LedgerStatus.RECEIVED)
+    assert of_study == of_status
+    assert of_study.model_dump(exclude_none=True).keys() == {"object_id", "status", "attempt", "updated_at", "study_id"}
 
 
 def test_should_give_an_instance_to_the_first_that_claims_it(ledger: Ledger) -> None:
