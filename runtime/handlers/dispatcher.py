@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from runtime import storage
+from runtime.containment import describe
 from runtime.contract import (
     DispatcherVariables,
     ExecutionInput,
@@ -24,7 +25,7 @@ from runtime.dicom.errors import DicomError
 from runtime.executions import Executions, stepfunctions_client
 from runtime.intake import accepts, start_attempt
 from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import StepFailedError, describe, logger, tracer
+from runtime.observability import StepFailedError, entry_point, logger
 from runtime.patience import patiently
 
 variables = DispatcherVariables.model_validate(os.environ)
@@ -34,8 +35,7 @@ ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 
 
-@logger.inject_lambda_context(log_event=False, clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False, capture_error=False)
+@entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Dispatch a batch of messages; answer with those that have to come again."""
     counts: Counter[Metric] = Counter()

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA
 
+from runtime.containment import describe
 from runtime.contract import (
     STEP_FAILED,
     DeidentificationVariables,
@@ -23,7 +24,7 @@ from runtime.contract import (
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
-from runtime.observability import StepFailedError, describe, logger, step, tracer
+from runtime.observability import StepFailedError, logger, step, tracer
 from tests.unit.conftest import Context
 
 MARKER = "DOE^JANE"
