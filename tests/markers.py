@@ -25,14 +25,17 @@ WIDE_CHARACTER_SETS = ("utf-16-le", "utf-16-be")
 
 
 class Script(Enum):
-    """Letters that a marker may be written in: the frame at both ends, and sixteen digits between."""
+    """Letters that a marker may be written in: the frame at both ends, and sixteen digits between.
+
+    A frame reads otherwise from behind, or a marker that was reversed would be another one.
+    """
 
     ASCII = "QZ", "BCDFGHJKLMNPRSTV"
-    LATIN = "Ø", "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏ"
-    GREEK = "ω", "αβγδεζηθικλμνξοπ"
-    KATAKANA = "ﾝ", "ｱｲｳｴｵｶｷｸｹｺｻｼｽｾｿﾀ"
-    JAPANESE = "東", "山川田中木村林森石井上下大小高松"
-    CHINESE = "龙", "张王李赵陈刘杨黄周吴徐孙马朱胡郭"
+    LATIN = "ØÞ", "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏ"
+    GREEK = "ωψ", "αβγδεζηθικλμνξοπ"
+    KATAKANA = "ﾝﾜ", "ｱｲｳｴｵｶｷｸｹｺｻｼｽｾｿﾀ"
+    JAPANESE = "東西", "山川田中木村林森石井上下大小高松"
+    CHINESE = "龙凤", "张王李赵陈刘杨黄周吴徐孙马朱胡郭"
 
     def marker(self, number: int) -> str:
         """Return the marker of a number below 65,536: no word of any language, and valid in every VR of text."""
@@ -90,21 +93,29 @@ class Search:
             assert shape, f"a search could not find {marker!r}"
             self._markers[_canonical(shape[0])] = marker
 
-    def find(self, content: str | bytes) -> set[str]:
-        """Return the markers that are in a text or in bytes, in any encoding."""
+    def find(self, content: str | bytes, *, depth: int = DEPTH) -> set[str]:
+        """Return the markers that are in a text or in bytes, in any encoding.
+
+        Parameters
+        ----------
+        content
+            Where to look.
+        depth
+            Encodings on top of each other that are undone; 0: only character sets and spellings.
+        """
         text = content if isinstance(content, str) else content.decode("latin-1")
         found: set[str] = set()
-        for view in set(_readings(text)):
+        for view in set(_readings(text, depth)):
             folded = _folded(view)
             for each in (folded, folded[::-1]):
                 found.update(map(_canonical, _SHAPES.findall(each)))
         return {self._markers[marker] for marker in found if marker in self._markers}
 
 
-def _readings(text: str) -> Iterator[str]:
+def _readings(text: str, depth: int) -> Iterator[str]:
     """Yield a text as it is and with its encodings undone, each in every character set that it may be in."""
     views, newest = {text}, {text}
-    for _ in range(DEPTH):
+    for _ in range(depth):
         newest = {undone for view in newest for decode in _DECODERS if (undone := decode(view))} - views
         views |= newest
     for view in views:

@@ -21,6 +21,9 @@ from tests.unit.conftest import RAW, SECRET, dicom_file
 from tests.unit.intake.conftest import STATE_MACHINE, Context, message
 from tests.unit.operations.conftest import Operator, Stage, functions, operator, stage  # noqa: F401 - fixtures
 
+# Before the tests, since the X-Ray SDK opens a socket when it is imported.
+importlib.import_module("runtime.observability")
+
 __all__ = ["functions", "operator", "stage"]
 
 CT = dicom_file("CT_small.dcm")
