@@ -39,7 +39,7 @@ ANSWER = StepResponse.rejected(ObjectCoordinates(bucket="raw", key=KEY, version_
 @step
 def a_step(event: dict[str, Any]) -> StepResponse:
     logging.getLogger("botocore.endpoint").debug("Making request for %s", KEY)
-    logger.debug("working")
+    logger.info("%d", KEY)  # can't be formatted: Python would quote it
     if "sleep" in event:
         sys.stdout.write("asleep\n")
         sys.stdout.flush()

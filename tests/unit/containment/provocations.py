@@ -215,6 +215,9 @@ def logged_and_warned() -> None:
     for name in (None, "botocore", "urllib3.connectionpool", "pydicom", "aws_xray_sdk", "asyncio"):
         logging.getLogger(name).error("%s", MARKER, exc_info=ValueError(MARKER))
     logging.getLogger("urllib3").critical("%d", MARKER)  # can't be formatted: Python would quote it
+    apart = logging.getLogger("apart")
+    apart.propagate = False
+    apart.error(MARKER)  # has no handler: Python's last resort would write it
     warnings.warn(MARKER, stacklevel=1)
     raise RuntimeError(MARKER)
 
