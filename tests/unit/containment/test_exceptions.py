@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore.exceptions import ClientError
 
+from runtime import storage
 from runtime.containment import describe, error_code
 from runtime.contract import Function
 from runtime.observability import StepFailedError
@@ -55,8 +56,15 @@ def test_should_tell_nothing_of_any_error_in_any_function(
 
 @pytest.mark.parametrize("function", Function)
 def test_should_tell_nothing_of_an_error_at_any_request(
-    function: Function, all_functions: AllFunctions, lambda_runtime: LambdaRuntime, faults: Faults
+    function: Function,
+    all_functions: AllFunctions,
+    lambda_runtime: LambdaRuntime,
+    faults: Faults,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """De-identification copies in parts here, of which threads of a pool do most."""
+    for limit, size in (("SINGLE_PUT_LIMIT", 0), ("MINIMUM_PART", 0), ("COPY_PART", 8192)):
+        monkeypatch.setattr(storage, limit, size)
     event = all_functions.event(function, KEY)
     for after, provoke in enumerate(itertools.cycle((key_error, *EVERY)), 1):
         faults.provoke(provoke, after)
