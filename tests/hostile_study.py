@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
@@ -15,7 +15,7 @@ from runtime.deidentification.rules import decide
 from runtime.deidentification.table import Action, rule_for, rules
 from tests.deidentification import encoded
 from tests.marker_file import Marker, MarkerFile, Place, marker_file
-from tests.markers import UID_ROOT, Script, Search
+from tests.markers import DEPTH, UID_ROOT, Script, Search
 
 CHARACTER_SETS: Final[Mapping[Script, tuple[str | list[str], str]]] = {
     Script.LATIN: ("ISO_IR 100", "latin-1"),
@@ -67,6 +67,13 @@ def _may_stay(marker: Marker, profile: Profile) -> bool:
     return rule is None or decide(rule, profile)[0] in (Action.KEEP, Action.CLEAN)
 
 
+class Found(NamedTuple):
+    """Markers that were found."""
+
+    keys: set[str]
+    files: set[str]
+
+
 class HostileStudy:
     """Makes objects with keys and instances of their own.
 
@@ -81,18 +88,14 @@ class HostileStudy:
         self._of_texts = count(_OF_TEXTS)
         self._in_keys: set[str] = set()
         self._in_files: set[str] = set()
+        self._search = Search()
         self._objects = count()
         self.folder = self._part(Script.ASCII)
 
-    @property
-    def keys(self) -> Search:
-        """A search for the parts of all keys."""
-        return Search(self._in_keys)
-
-    @property
-    def files(self) -> Search:
-        """A search for the contents of all files."""
-        return Search(self._in_files)
+    def find(self, content: str | bytes, *, depth: int = DEPTH) -> Found:
+        """Return which parts of keys and which contents of files are in a text, in any encoding."""
+        found = self._search.find(content, depth=depth)
+        return Found(found & self._in_keys, found & self._in_files)
 
     def key(self) -> str:
         """Return a key whose every part is a marker, each in another script."""
@@ -133,10 +136,12 @@ class HostileStudy:
         return HostileObject(self.key(), file, original.texts)
 
     def _object(self, file: MarkerFile, texts: set[str]) -> HostileObject:
+        self._search.add(texts - self._in_files)
         self._in_files |= texts
         return HostileObject(self.key(), file, frozenset(texts))
 
     def _part(self, script: Script) -> str:
         part = script.marker(next(self._of_keys))
+        self._search.add({part})
         self._in_keys.add(part)
         return part

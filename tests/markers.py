@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from functools import cache
 from urllib.parse import unquote_to_bytes
 
 DEPTH = 3
@@ -54,20 +55,32 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-_SHAPES = re.compile(
-    "|".join(
-        (
-            *(script.shape for script in Script),
-            re.escape(UID_ROOT) + r"\d+",
-            r"(?<![\w.])19[3-7]\d-?\d\d-?\d\d(?:0102\d\d\.\d{6})?(?!\w|\.\d)",  # DA and DT
-            r"(?<![\w.])0102\d\d\.\d{1,6}(?!\d)",  # TM
-            r"(?<![\w.])7310\.\d{1,5}(?!\d)",  # DS
-            r"(?<![\w.])731\d{5}(?!\w|\.\d)",  # IS
-        )
+# Each pattern begins with a literal, by which it is found fast in megabytes.
+_WORDS = tuple(re.compile(shape) for shape in (*(script.shape for script in Script), re.escape(UID_ROOT) + r"\d+"))
+_NUMBERS = tuple(
+    re.compile(shape)
+    for shape in (
+        r"19[3-7]\d-?\d\d-?\d\d(?:0102\d\d\.\d{6})?(?!\w|\.\d)",  # DA and DT
+        r"0102\d\d\.\d{1,6}(?!\d)",  # TM
+        r"7310\.\d{1,5}(?!\d)",  # DS
+        r"731\d{5}(?!\w|\.\d)",  # IS
     )
 )
 
 
+def _shapes_in(folded: str) -> Iterator[str]:
+    """Yield what has the shape of a marker; a number only where it is one by itself."""
+    for pattern in _WORDS:
+        yield from pattern.findall(folded)
+        yield from pattern.findall(folded[::-1])
+    for pattern in _NUMBERS:
+        for match in pattern.finditer(folded):
+            before = folded[match.start() - 1 : match.start()]
+            if not before.isalnum() and before not in {".", "_"}:
+                yield match[0]
+
+
+@cache
 def _canonical(marker: str) -> str:
     """Return the one spelling of a marker by which it is told from others: folded, dates and numbers without style."""
     folded = _folded(marker)
@@ -75,6 +88,18 @@ def _canonical(marker: str) -> str:
         return folded
     plain = folded.replace("-", "")
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _spellings(frame: str) -> Iterator[str]:
+    """Yield a frame as it may be spelled, from both ends."""
+    for cased in (frame, frame.lower(), frame.upper(), frame.swapcase()):
+        for form in ("NFC", "NFD", "NFKC"):
+            spelled = unicodedata.normalize(form, cased)
+            yield from (spelled, spelled[::-1])
+
+
+_CUES = frozenset(("19", "0102", "731", *(cue for script in Script for cue in _spellings(script.value[0]))))
+"""Without one of them a reading has no marker: most readings are of what was never encoded so."""
 
 
 class Search:
@@ -86,12 +111,16 @@ class Search:
         What is looked for. Each must have a shape, or it could not be found.
     """
 
-    def __init__(self, markers: Iterable[str]) -> None:
+    def __init__(self, markers: Iterable[str] = ()) -> None:
         self._markers: dict[str, str] = {}
+        self.add(markers)
+
+    def add(self, markers: Iterable[str]) -> None:
+        """Look for these too."""
         for marker in markers:
-            shape = _SHAPES.search(_folded(marker))
+            shape = next(_shapes_in(_folded(marker)), None)
             assert shape, f"a search could not find {marker!r}"
-            self._markers[_canonical(shape[0])] = marker
+            self._markers[_canonical(shape)] = marker
 
     def find(self, content: str | bytes, *, depth: int = DEPTH) -> set[str]:
         """Return the markers that are in a text or in bytes, in any encoding.
@@ -106,9 +135,8 @@ class Search:
         text = content if isinstance(content, str) else content.decode("latin-1")
         found: set[str] = set()
         for view in set(_readings(text, depth)):
-            folded = _folded(view)
-            for each in (folded, folded[::-1]):
-                found.update(map(_canonical, _SHAPES.findall(each)))
+            if any(cue in view for cue in _CUES):
+                found.update(map(_canonical, _shapes_in(_folded(view))))
         return {self._markers[marker] for marker in found if marker in self._markers}
 
 
