@@ -27,7 +27,7 @@ from runtime.delivery import PresignedUrlHandler
 from runtime.ledger import Ledger, Row, dynamodb_client
 from tests.end_to_end.conftest import Stage
 from tests.hostile_study import HostileObject, HostileStudy
-from tests.markers import Script, Search
+from tests.markers import Script
 
 STAGE = "local"
 STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
@@ -84,10 +84,10 @@ class Story:
 
     def settle(self, expected: Callable[[], bool] = lambda: True) -> None:
         """Wait until every object that has a row has a verdict."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not (len(rows := self.rows()) >= len(self.objects) and all(map(_is_settled, rows)) and expected()):
             assert time.monotonic() < deadline, [(row.status, row.reason_codes, row.error) for row in rows]
-            time.sleep(0.3)
+            time.sleep(1)
 
     def rows(self) -> list[Row]:
         """Rows of the study."""
@@ -290,7 +290,7 @@ def _operate_and_download(story: Story) -> None:
     for form in ((), ("--json",)):
         story.operate("quarantine", "list", *form)
         story.operate("dead-letters", "list", *form)
-        for row in story.rows():
+        for row in (row for row in story.rows() if row.status is LedgerStatus.QUARANTINED):
             story.operate("quarantine", "show", row.object_id, *form)
     links = PresignedUrlHandler(story.pipeline.processed_bucket, REGION)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -392,9 +392,3 @@ def test_should_have_gone_every_way(story: Story) -> None:
     notifications = [text for place, text in story.said if place == "notification"]
     assert any("FAILED: arn:" in text for text in notifications), "of an execution that failed"
     assert any("manifest" in text for text in notifications), "of a study that is complete"
-
-
-def test_should_find_what_is_planted_in_each_place(story: Story) -> None:
-    search = Search([Script.GREEK.marker(0)])
-    for place in PLACES:
-        assert search.find(f"{place}: {Script.GREEK.marker(0)}")
