@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from runtime.commands import COMMANDS
+from runtime.containment import describe, silence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,12 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_arguments(subparser)
     arguments = parser.parse_args(argv)
     try:
-        status: int = command.run(arguments)
+        with silence():
+            status: int = command.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` for one, has seen enough; Python would complain again when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - a traceback would tell the error's text, which may quote a key
+        sys.stderr.write(f"{arguments.command}: failed unexpectedly: {describe(error)}\n")
         return 1
     return status
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
+from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.uid import UID, CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -91,27 +92,37 @@ class MarkerFile(NamedTuple):
         return [marker for marker in self.markers if marker.content in result]
 
 
-def marker_file(transfer_syntax: UID = ExplicitVRLittleEndian) -> MarkerFile:
+def marker_file(transfer_syntax: UID = ExplicitVRLittleEndian, *, every_attribute: bool = False) -> MarkerFile:
     """Build the file: a CT image of 4 x 4 pixels in one of `TRANSFER_SYNTAXES`.
 
     Dates are consecutive days from 1931 on: a shift of more than 300 days moves none of them onto another one.
+
+    Parameters
+    ----------
+    transfer_syntax
+        Of the file.
+    every_attribute
+        Put a marker into every other attribute of DICOM PS3.6 too that has room for one, but for those without which
+        the pixels are others.
     """
-    return _Builder(transfer_syntax).build()
+    return _Builder(transfer_syntax, every_attribute=every_attribute).build()
 
 
 class _Builder:
-    def __init__(self, transfer_syntax: UID) -> None:
+    def __init__(self, transfer_syntax: UID, *, every_attribute: bool = False) -> None:
         self._transfer_syntax = transfer_syntax
+        self._every_attribute = every_attribute
         self._implicit = transfer_syntax.is_implicit_VR
         self._order = "<" if transfer_syntax.is_little_endian else ">"
         self._markers: list[Marker] = []
 
     def build(self) -> MarkerFile:
-        elements = dict(self._table_rows(Place.TOP))
+        elements = dict(self._other_attributes(Place.TOP)) | dict(self._table_rows(Place.TOP))
         elements.update(self._acquisition())
         elements.update(self._unknown_sequences())
         elements.update(self._private(Place.PRIVATE))
-        nested = dict(self._table_rows(Place.NESTED)) | dict(self._private(Place.PRIVATE))
+        nested = dict(self._other_attributes(Place.NESTED)) | dict(self._table_rows(Place.NESTED))
+        nested.update(self._private(Place.PRIVATE))
         outer, inner = (_tag(keyword) for keyword in NESTED_IN)
         elements[outer] = self._sequence(outer, self._sequence(inner, _joined(nested.items())))
         preamble = self._marker(Place.FILE_META, 0, "OB").ljust(128, b"\0")
@@ -124,6 +135,15 @@ class _Builder:
             tag = rule.tag or _FIRST_OF_REPEATING.get(rule.pattern, 0)
             if tag >> 16 >= 0x0008 and not (place is Place.NESTED and tag >= 0x7FE00000):
                 yield tag, self._marked(place, tag, _vr(rule))
+
+    def _other_attributes(self, place: Place) -> Iterator[tuple[int, bytes]]:
+        """Yield the attributes that no row of the table names."""
+        if not self._every_attribute:
+            return
+        named = {rule.tag for rule in rules()} | {_tag(keyword) for keyword in (*ACQUISITION, *_STRUCTURE)}
+        for tag, (vr, *_) in DicomDictionary.items():
+            if tag not in named and tag >> 16 >= 0x0008 and tag >> 16 not in _PIXEL_GROUPS and vr in _ROOMY:
+                yield tag, self._marked(place, tag, vr)
 
     def _acquisition(self) -> Iterator[tuple[int, bytes]]:
         yield _tag("SOPClassUID"), self._element(_tag("SOPClassUID"), "UI", CTImageStorage.encode())
@@ -200,6 +220,12 @@ class _Builder:
         return struct.pack(self._order + "HH2sH", group, number, vr.encode(), len(value)) + value
 
 
+_STRUCTURE = ("SpecificCharacterSet", "SOPClassUID", *NESTED_IN, *HIDDEN_IN_UNKNOWN)
+_PIXEL_GROUPS = (0x0028, 0x5400, 0x7FE0, 0xFFFA, 0xFFFC, 0xFFFE)
+_ROOMY = {
+    *("AE", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "OB", "PN", "SH", "SQ", "ST", "TM"),
+    *("UC", "UI", "UR", "UT"),
+}
 _FIRST_OF_REPEATING = {"50xx,xxxx": 0x50003000, "60xx,3000": 0x60003000, "60xx,4000": 0x60004000}
 
 

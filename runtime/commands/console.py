@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel
 
+from runtime.containment import error_code
 from runtime.operations.stage import OperationError
 
 Command = Callable[[argparse.Namespace], int]
@@ -48,7 +49,7 @@ def tells_trouble(command: Command) -> Command:
         except OperationError as error:
             sentence = str(error)
         except ClientError as error:
-            sentence = f"AWS refused {error.operation_name}: {error.response['Error']['Code']}."
+            sentence = f"AWS refused {error.operation_name}: {error_code(error)}."
         except BotoCoreError as error:
             sentence = f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
         complain(arguments, sentence)

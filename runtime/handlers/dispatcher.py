@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from runtime import storage
 from runtime.audit import AuditLog
+from runtime.containment import describe
 from runtime.contract import (
     AuditEvent,
     AuditRecord,
@@ -28,7 +29,7 @@ from runtime.dicom.errors import DicomError
 from runtime.executions import Executions, stepfunctions_client
 from runtime.intake import accepts, start_attempt
 from runtime.ledger import Ledger, dynamodb_client, now
-from runtime.observability import StepFailedError, describe, logger, tracer
+from runtime.observability import StepFailedError, entry_point, logger
 from runtime.patience import patiently
 
 variables = DispatcherVariables.model_validate(os.environ)
@@ -40,8 +41,7 @@ audit = AuditLog(dynamodb, variables.AUDIT_TABLE)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 
 
-@logger.inject_lambda_context(log_event=False, clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False, capture_error=False)
+@entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Dispatch a batch of messages; answer with those that have to come again."""
     counts: Counter[Metric] = Counter()

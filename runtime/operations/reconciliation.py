@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, Field
 
 from runtime import storage
+from runtime.containment import describe
 from runtime.contract import ExecutionInput, Frozen, LedgerStatus
 from runtime.executions import Executions
 from runtime.intake import start_attempt
 from runtime.ledger import Ledger, Row, timestamp
-from runtime.observability import describe, logger
+from runtime.observability import logger
 from runtime.patience import patiently
 
 if TYPE_CHECKING:

@@ -1,0 +1,63 @@
+"""What may be said of a failure, and silence for everything that would say more.
+
+Texts of exceptions, warnings and libraries' logs quote what was being read: a header's values, an object's key. All
+that leaves a function or a command is an error's class, AWS's code for it and its place in our code.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from botocore.exceptions import ClientError
+
+_CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+"""What an AWS error code looks like. Anything else in its place comes from something that is not AWS."""
+
+# Libraries quote values and keys in their logs (pydicom's of odd values, urllib3's of URLs), and the root logger's
+# handler, which is Lambda's, would write them, or Python's last resort: only our own logger speaks.
+logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+logging.lastResort = None
+logging.raiseExceptions = False  # a record that can't be written would be quoted instead
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's class, AWS error code if it has one, and the line that raised it; never its text."""
+    parts = [type(error).__name__]
+    if isinstance(error, ClientError):
+        parts += [error.operation_name, error_code(error)]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "runtime" in Path(frame.filename).parts] or frames
+    if ours:
+        parts.append(f"{Path(ours[-1].filename).stem}.py:{ours[-1].lineno}")
+    return " ".join(parts)
+
+
+def error_code(error: ClientError) -> str:
+    """Return the code that AWS gave an error."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return code if _CODE.fullmatch(code) else "Unknown"
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let Python itself write nothing: no warning, and no error of a thread or a finalizer, which nobody can catch."""
+    hooks = threading.excepthook, sys.unraisablehook
+    threading.excepthook, sys.unraisablehook = _say_nothing, _say_nothing
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+
+
+def _say_nothing(_: object) -> None:
+    """Stand in for a hook that would write an error with its text."""

@@ -1,0 +1,1 @@
+"""What must not leave the PHI zone, provoked on purpose."""
