@@ -4,11 +4,13 @@ It judges requests by less than AWS does, and would refuse what AWS allows, or a
 
 - TLS. What talks to the emulator does so without, on the loopback interface; policies demand it.
 - The condition keys `cloudwatch:namespace` and `dynamodb:LeadingKeys`.
+- PartiQL: the right to a statement is that of its verb, on the table that it names.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ DECISIONS = Path("decisions.jsonl")
 _pin_request_origin = iam_evaluator.pin_request_origin
 _enforce = iam_evaluator.enforce
 _request_tag_context = iam_actions.request_tag_context
+_extract_iam_action = iam_actions.extract_iam_action
+_dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
+
+_PARTIQL = re.compile(r'(INSERT) INTO "([^"]+)"|(UPDATE) "([^"]+)"|(DELETE) FROM "([^"]+)"|(SELECT) .* FROM "([^"]+)"')
 
 
 def pin_request_origin(source_ip: str, secure_transport: bool) -> None:  # noqa: ARG001
@@ -36,6 +42,32 @@ def request_context(service: str, action: str, body: bytes, parameters: dict[str
         (partition_key,) = json.loads(body)["Key"].values()
         context["dynamodb:LeadingKeys"] = list(partition_key.values())
     return context
+
+
+def extract_iam_action(
+    service: str, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+) -> str | None:
+    """Return the right that a request needs."""
+    action: str | None = _extract_iam_action(service, method, path, headers, body, query)
+    if action != "dynamodb:ExecuteStatement":
+        return action
+    verb, _ = _statement(body)
+    return f"dynamodb:PartiQL{verb.capitalize()}"
+
+
+def dynamodb_resource_arns(body: bytes, region: str, account_id: str) -> list[str]:
+    """Return the tables that a request names."""
+    if "Statement" in json.loads(body or b"{}"):
+        body = json.dumps({"TableName": _statement(body)[1]}).encode()
+    arns: list[str] = _dynamodb_resource_arns(body, region, account_id)
+    return arns
+
+
+def _statement(body: bytes) -> tuple[str, str]:
+    """Return verb and table of a PartiQL statement."""
+    found = _PARTIQL.match(json.loads(body)["Statement"])
+    verb, table = [part for part in found.groups() if part] if found else ("unknown", "unknown")
+    return verb, table
 
 
 def enforce(
@@ -55,6 +87,8 @@ if __name__ == "__main__":
     iam_evaluator.pin_request_origin = pin_request_origin
     iam_evaluator.enforce = enforce
     iam_actions.request_tag_context = request_context
+    iam_actions.extract_iam_action = extract_iam_action
+    iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
     from ministack.app import main
 
     main()

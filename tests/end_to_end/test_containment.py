@@ -21,6 +21,7 @@ import pytest
 from local.environment import ACCOUNT, REGION, isolation
 from local.pipeline import Pipeline
 from runtime.__main__ import main
+from runtime.audit import AuditLog
 from runtime.contract import PROJECT, EventType, Function, LedgerStatus, Output
 from runtime.deidentification.profile import load_profile
 from runtime.delivery import PresignedUrlHandler
@@ -47,6 +48,7 @@ PLACES = frozenset(
             "ledger",
             "ledger key",
         ),
+        *("audit", "link audit"),
         *("execution", "execution's name", "dead letter", "dead letter's attributes"),
     }
 )
@@ -292,7 +294,8 @@ def _operate_and_download(story: Story) -> None:
         story.operate("dead-letters", "list", *form)
         for row in (row for row in story.rows() if row.status is LedgerStatus.QUARANTINED):
             story.operate("quarantine", "show", row.object_id, *form)
-    links = PresignedUrlHandler(story.pipeline.processed_bucket, REGION)
+    audit = AuditLog(dynamodb_client(), story.stage.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    links = PresignedUrlHandler(story.pipeline.processed_bucket, REGION, audit=audit)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for row in story.rows():
         if row.status is LedgerStatus.DELIVERED and row.output_key:
@@ -322,6 +325,9 @@ def everything_said(story: Story) -> Iterator[tuple[str, str]]:
         document = row.model_dump(mode="json")
         yield "ledger key", document.pop("key")
         yield "ledger", _text(document)
+    for place, table in (("audit", Output.AUDIT_TABLE_NAME), ("link audit", Output.LINK_AUDIT_TABLE_NAME)):
+        pages = session.client("dynamodb").get_paginator("scan").paginate(TableName=outputs[table])
+        yield from ((place, _text(page["Items"])) for page in pages)
     for row in story.rows():
         if row.execution:
             yield "execution's name", row.execution
