@@ -51,3 +51,9 @@ def patiently(act: Callable[[], Answer], seconds_left: Callable[[], float]) -> A
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads load, guards no secret
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def within(seconds: float) -> Callable[[], float]:
+    """Return what tells how many of these seconds, which begin now, are left."""
+    deadline = time.monotonic() + seconds
+    return lambda: deadline - time.monotonic()

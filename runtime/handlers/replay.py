@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -16,7 +15,7 @@ from runtime.intake import accepts
 from runtime.ledger import Ledger, dynamodb_client
 from runtime.observability import logger, metrics, step
 from runtime.operations.replay import replay
-from runtime.patience import patiently
+from runtime.patience import patiently, within
 
 variables = ReplayVariables.model_validate(os.environ)
 s3 = storage.s3_client()
@@ -33,11 +32,11 @@ def handler(event: dict[str, Any]) -> ReplayAnswer:
     item = parse(event=event, model=ReplayItem)
     outcomes: dict[str, Replayed] = {}
     if accepts(item.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        seconds_left = within(PATIENCE_SECONDS)
         for coordinates, _ in storage.versions(s3, item.bucket, item.key):
             outcomes[coordinates.object_id] = patiently(
                 lambda coordinates=coordinates: replay(ledger, executions, coordinates, item.filter),  # type: ignore[misc]
-                lambda: deadline - time.monotonic(),
+                seconds_left,
             )
     started = sum(outcome is Replayed.STARTED for outcome in outcomes.values())
     metrics.add_metric(name="AttemptsStarted", unit=MetricUnit.Count, value=started)

@@ -17,7 +17,7 @@ from runtime.executions import Executions
 from runtime.intake import start_attempt
 from runtime.ledger import Ledger, Row, timestamp
 from runtime.observability import logger
-from runtime.patience import patiently
+from runtime.patience import patiently, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -138,7 +138,7 @@ class Reconciliation:
             try:
                 started = patiently(
                     lambda execution=execution: start_attempt(self._ledger, executions, execution),  # type: ignore[misc]
-                    lambda: START_SECONDS,
+                    within(START_SECONDS),
                 )
             except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
                 logger.error("not started", extra={"failure": describe(error)})

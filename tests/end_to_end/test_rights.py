@@ -163,7 +163,7 @@ def test_should_fail_an_object_for_one_missing_right(roles: Roles, pipeline: Pip
 
 
 def everything_that_functions_do(pipeline: Pipeline, session: boto3.Session) -> None:
-    """Deliver, quarantine, ignore, find a duplicate and a lost event, replay, and announce."""
+    """Deliver, ignore, find a duplicate, an object that is gone and a lost event, replay, and announce."""
     functions = session.client("lambda")
     content = as_instance(CT, 70)
     assert pipeline.process("rights/ct.dcm", content).end is State.SUCCESS
@@ -171,6 +171,10 @@ def everything_that_functions_do(pipeline: Pipeline, session: boto3.Session) -> 
     pipeline.upload("rights/ignored.txt", b"no object of the pipeline")
     with events_lost(session):
         pipeline.upload("rights/lost.dcm", as_instance(CT, 72))
+        gone = pipeline.upload("rights/gone.dcm", CT)
+    pipeline.s3.delete_object(Bucket=pipeline.raw_bucket, Key="rights/gone.dcm", VersionId=gone)
+    message = created(pipeline.raw_bucket, "rights/gone.dcm", gone)
+    assert invoke(functions, Function.DISPATCHER, {"Records": [message]}) == {"batchItemFailures": []}
     time.sleep(2.1)  # S3's times are whole seconds
     with variable(functions, Function.RECONCILIATION, STUCK_AFTER_SECONDS="1"):
         assert invoke(functions, Function.RECONCILIATION, {})["started"] >= 1
@@ -184,6 +188,12 @@ def everything_that_functions_do(pipeline: Pipeline, session: boto3.Session) -> 
     time.sleep(1.1)
     with variable(functions, Function.COMPLETENESS, STUDY_QUIET_SECONDS="1"):
         assert invoke(functions, Function.COMPLETENESS, {})["announced"] >= 1
+
+
+def created(bucket: str, key: str, version_id: str) -> dict[str, Any]:
+    """A message of the intake queue, as Lambda gives it to the dispatcher."""
+    detail = {"bucket": {"name": bucket}, "object": {"key": key, "version-id": version_id}}
+    return {"messageId": "1", "eventSource": "aws:sqs", "body": json.dumps({"detail": detail})}
 
 
 def timestamp_in_a_minute() -> str:
