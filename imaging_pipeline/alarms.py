@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -58,3 +61,33 @@ def add_alarm(
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
     )
     alarm.add_alarm_action(actions.SnsAction(topic))
+
+
+def alarm_on_denied_requests(
+    scope: Construct, buckets: Mapping[str, s3.Bucket], *, topic: sns.Topic, above: float
+) -> None:
+    """Watch for refused requests to buckets, by the names that alarms have for them.
+
+    S3 counts 403 with the other client errors only; a healthy pipeline causes next to none of either.
+    """
+    for name, bucket in buckets.items():
+        add_alarm(
+            scope,
+            f"{name}BucketDeniedRequests",
+            topic=topic,
+            metric=request_metric(bucket, "4xxErrors", PERIOD),
+            above=above,
+            meaning=f"The {name.lower()} bucket refused requests. Its access logs say whose.",
+        )
+
+
+def request_metric(bucket: s3.Bucket, name: str, period: Duration, *, label: str | None = None) -> cloudwatch.Metric:
+    """One of S3's request metrics, which exist because the bucket has a filter named EntireBucket."""
+    return cloudwatch.Metric(
+        namespace="AWS/S3",
+        metric_name=name,
+        dimensions_map={"BucketName": bucket.bucket_name, "FilterId": "EntireBucket"},
+        statistic="Sum",
+        period=period,
+        label=label,
+    )

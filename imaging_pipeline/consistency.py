@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 STEP_ATTEMPTS: Final = 4
 """Attempts a step may need before it gives up: the first and three retries."""
 
+LONGEST_STAGE_WITH_DELIVERY: Final = 14
+"""So that `<stack>-delivery-<region>` has no more than 64 characters in the region with the longest name."""
+
 
 def problems(config: StageConfig) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with a stage as a whole; each setting by itself is valid."""
@@ -106,6 +109,11 @@ def _options(config: StageConfig) -> Rules:
     yield (
         config.vpc_cidr is None and "vpc_availability_zones" in config.model_fields_set,
         "vpc_availability_zones needs vpc_cidr, without which there is no VPC",
+    )
+    yield (
+        bool(config.delivery_principals) and len(config.stage) > LONGEST_STAGE_WITH_DELIVERY,
+        f"delivery_principals need a stage's name of at most {LONGEST_STAGE_WITH_DELIVERY} characters: IAM allows the"
+        " role 64",
     )
     yield (
         bool(config.delivery_principals or config.delivery_networks) and config.runs_on_this_machine,

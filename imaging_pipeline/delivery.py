@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -23,10 +23,7 @@ LOOKED_UP: Final = (Output.PROCESSED_BUCKET_NAME, Output.LINK_AUDIT_TABLE_NAME)
 
 
 class Delivery(Construct):
-    """What the stage says of its consumers, as a role and as refusals in the processed bucket's policy.
-
-    A refusal speaks of everybody, the account's administrators included, but for the pipeline's own readers. Only
-    objects are refused, never the policy itself, so that a wrong setting can be mended.
+    """What the stage says of its consumers, as a role and as refusals in the policies of the buckets with results.
 
     Parameters
     ----------
@@ -57,57 +54,85 @@ class Delivery(Construct):
         readers: Sequence[iam.IRole],
     ) -> None:
         super().__init__(scope, construct_id)
-        self._bucket = processed_bucket
-        own = [reader.role_arn for reader in readers]
-        self.role = self._delivery_role(config, zone, audit) if config.delivery_principals else None
+        self.role = self._delivery_role(config, audit) if config.delivery_principals else None
         if self.role:
-            allowed = [*own, self.role.role_arn]
-            self._refuse("ReadThroughDeliveryRoleOnly", {"ArnNotEquals": {"aws:PrincipalArn": allowed}})
-        if config.delivery_networks:
-            self._refuse("ReadFromDeliveryNetworksOnly", _elsewhere(config, own))
+            allow_reading(self.role, processed_bucket, zone)
+        restrict_reading(processed_bucket, config=config, readers=[reader.role_arn for reader in readers])
 
-    def _delivery_role(self, config: StageConfig, zone: Zone, audit: AuditTable) -> iam.Role:
-        """Read results, list their keys, and record links, with the research zone's key: nothing of the PHI zone."""
+    def _delivery_role(self, config: StageConfig, audit: AuditTable) -> iam.Role:
+        """Record links, and find the stage: what lets it read is granted for each bucket."""
         role = iam.Role(
             self,
             "Role",
-            role_name=f"{config.name}-delivery",
+            role_name=delivery_role_name(config, Stack.of(self).region),
             assumed_by=iam.CompositePrincipal(*(iam.ArnPrincipal(arn) for arn in config.delivery_principals)),
             description=f"{config.name}: what those may do who hand out results",
             max_session_duration=LONGEST_SESSION,
         )
-        role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._bucket.arn_for_objects("*")]))
-        # Also, only to who may list does S3 say that an object is gone; to others, that access is denied.
-        role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[self._bucket.bucket_arn]))
-        zone.allow(role, "Decrypt", via="s3")
         audit.allow_recording(role)
-        names = [output.parameter(config.stage).removeprefix("/") for output in LOOKED_UP]
-        looked_up = [
-            Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name) for name in names
-        ]
-        role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameter"], resources=looked_up))
+        for output in LOOKED_UP:
+            name = output.parameter(config.stage).removeprefix("/")
+            parameter = Stack.of(self).format_arn(service="ssm", resource="parameter", resource_name=name)
+            role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameter"], resources=[parameter]))
         return role
 
-    def _refuse(self, sid: str, conditions: Mapping[str, Any]) -> None:
-        self._bucket.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid=sid,
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=["s3:GetObject*"],
-                resources=[self._bucket.arn_for_objects("*")],
-                conditions=conditions,
-            )
+
+def delivery_role_name(config: StageConfig, region: str) -> str:
+    """Return the name of a region's delivery role: IAM is global, and the stage may go on in another region."""
+    return f"{config.name}-delivery-{region}"
+
+
+def allow_reading(role: iam.Role, bucket: s3.Bucket, zone: Zone) -> None:
+    """Let the delivery role read results, list their keys, and use the research zone's key for that."""
+    role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*")]))
+    # Also, only to who may list does S3 say that an object is gone; to others, that access is denied.
+    role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
+    zone.allow(role, "Decrypt", via="s3")
+
+
+def restrict_reading(bucket: s3.Bucket, *, config: StageConfig, readers: Sequence[str]) -> None:
+    """Refuse results to everybody whom the stage doesn't name, wherever they come from.
+
+    A refusal speaks of everybody, the account's administrators included, but for the pipeline's own readers. Only
+    objects are refused, never the policy itself, so that a wrong setting can be mended.
+
+    Parameters
+    ----------
+    bucket
+        Holds results; in whichever region.
+    config
+        Names principals and networks.
+    readers
+        ARNs of the pipeline's own roles that read objects of this bucket.
+    """
+    if config.delivery_principals:
+        name = delivery_role_name(config, config.region or Aws.REGION)
+        role = Stack.of(bucket).format_arn(service="iam", region="", resource="role", resource_name=name)
+        _refuse(bucket, "ReadThroughDeliveryRoleOnly", {"ArnNotEquals": {"aws:PrincipalArn": [*readers, role]}})
+    if config.delivery_networks:
+        _refuse(bucket, "ReadFromDeliveryNetworksOnly", _elsewhere(config, readers))
+
+
+def _refuse(bucket: s3.Bucket, sid: str, conditions: Mapping[str, Any]) -> None:
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid=sid,
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["s3:GetObject*"],
+            resources=[bucket.arn_for_objects("*")],
+            conditions=conditions,
         )
+    )
 
 
-def _elsewhere(config: StageConfig, own: Sequence[str]) -> dict[str, Any]:
+def _elsewhere(config: StageConfig, readers: Sequence[str]) -> dict[str, Any]:
     """Describe requests that come neither from a delivery network nor from the pipeline.
 
     All operators must hold for a refusal. A negated one holds where its key is missing: a request through a VPC
     endpoint has no `aws:SourceIp`, and one from the internet no `aws:SourceVpce`.
     """
-    conditions: dict[str, Any] = {"ArnNotEquals": {"aws:PrincipalArn": list(own)}}
+    conditions: dict[str, Any] = {"ArnNotEquals": {"aws:PrincipalArn": list(readers)}} if readers else {}
     if config.delivery_ranges:
         conditions["NotIpAddress"] = {"aws:SourceIp": config.delivery_ranges}
     if config.delivery_endpoints:

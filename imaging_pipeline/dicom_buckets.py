@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from aws_cdk import Duration
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -10,6 +12,7 @@ from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone, Zones
 
 ABORT_UPLOADS_AFTER = Duration.days(1)
+KEY_HEADERS = ("-aws-kms-key-id", "-customer-algorithm")
 
 
 class DicomBuckets(Construct):
@@ -131,8 +134,33 @@ def _data_bucket(
         lifecycle_rules=[lifecycle],
         removal_policy=config.removal_policy,
     )
-    zone.refuse_other_keys(bucket)
+    if zone.key:
+        _refuse_other_keys(bucket, zone.key)
     return bucket
+
+
+def _refuse_other_keys(bucket: s3.Bucket, key: kms.IKey) -> None:
+    """Refuse objects whose uploader asks for another encryption than the bucket's own, which needs no asking.
+
+    SSE-KMS without a key would be that of the account's AWS-managed key, not the bucket's (Amazon S3 API Reference,
+    "PutObject").
+    """
+    encryption, key_id, customer = (f"s3:x-amz-server-side-encryption{end}" for end in ("", *KEY_HEADERS))
+    for conditions in (
+        {"Null": {encryption: "false"}, "StringNotEquals": {encryption: "aws:kms"}},
+        {"Null": {key_id: "false"}, "StringNotEquals": {key_id: key.key_arn}},
+        {"Null": {key_id: "true"}, "StringEquals": {encryption: "aws:kms"}},
+        {"Null": {customer: "false"}},
+    ):
+        bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[bucket.arn_for_objects("*")],
+                conditions=conditions,
+            )
+        )
 
 
 def _lifecycle(

@@ -9,12 +9,11 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_topic
+from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_on_denied_requests, alarm_topic, request_metric
 from imaging_pipeline.announcements import Announcements
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
@@ -76,7 +75,7 @@ class Monitoring(Construct):
                 "Notification": announcements.dead_letters,
             }
         )
-        self._alarm_on_denied_requests()
+        alarm_on_denied_requests(self, self._buckets, topic=self.topic, above=config.alarms.denied_requests)
         self._dashboard()
         self.dashboard_url = (
             f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home"
@@ -181,16 +180,6 @@ class Monitoring(Construct):
                 meaning=f"{edge} could not deliver messages. Mend the reason, then replay them.",
             )
 
-    def _alarm_on_denied_requests(self) -> None:
-        """S3 counts 403 with the other client errors only; a healthy pipeline causes next to none of either."""
-        for zone, bucket in self._buckets.items():
-            self._alarm(
-                f"{zone}BucketDeniedRequests",
-                _request_metric(bucket, "4xxErrors", PERIOD),
-                above=self._config.alarms.denied_requests,
-                meaning=f"The {zone.lower()} bucket refused requests. Its access logs say whose.",
-            )
-
     def _count(self, metric: Metric, period: Duration, *, statistic: str = "Sum") -> cloudwatch.Metric:
         return cloudwatch.Metric(
             namespace=METRIC_NAMESPACE,
@@ -261,7 +250,7 @@ class Monitoring(Construct):
             period=HOUR,
             label="of all state machines in the account",
         )
-        requests = [_request_metric(bucket, "AllRequests", HOUR, label=zone) for zone, bucket in self._buckets.items()]
+        requests = [request_metric(bucket, "AllRequests", HOUR, label=zone) for zone, bucket in self._buckets.items()]
         storage = [
             cloudwatch.Metric(
                 namespace="AWS/S3",
@@ -291,18 +280,6 @@ class Monitoring(Construct):
             label=name,
             period=HOUR,
         )
-
-
-def _request_metric(bucket: s3.Bucket, name: str, period: Duration, *, label: str | None = None) -> cloudwatch.Metric:
-    """One of S3's request metrics, which exist because the bucket has a filter named EntireBucket."""
-    return cloudwatch.Metric(
-        namespace="AWS/S3",
-        metric_name=name,
-        dimensions_map={"BucketName": bucket.bucket_name, "FilterId": "EntireBucket"},
-        statistic="Sum",
-        period=period,
-        label=label,
-    )
 
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric], *, width: int = 8) -> cloudwatch.IWidget:

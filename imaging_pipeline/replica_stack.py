@@ -7,7 +7,8 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_topic
+from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_on_denied_requests, alarm_topic
+from imaging_pipeline.delivery import restrict_reading
 from imaging_pipeline.dicom_buckets import log_bucket, processed_bucket, raw_bucket
 from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
@@ -40,17 +41,20 @@ class ReplicaStack(Stack):
         self.zones = Zones(self, "Zones", config=config)
         self.raw = raw_bucket(self, config=config, zone=self.zones.phi, logs=logs)
         self.processed = processed_bucket(self, config=config, zone=self.zones.research, logs=logs)
+        restrict_reading(self.processed, config=config, readers=[])
         replicas = {"Raw": self.raw, "Processed": self.processed}
-        self._alarm_on_lag(replicas)
+        self._alarm(replicas)
         for zone, bucket in replicas.items():
             CfnOutput(self, f"{zone}ReplicaName", value=bucket.bucket_name)
 
-    def _alarm_on_lag(self, replicas: dict[str, s3.Bucket]) -> None:
-        """Watch from here, where S3 publishes the lag, and where somebody is left to tell when the source is gone."""
+    def _alarm(self, replicas: dict[str, s3.Bucket]) -> None:
+        """Watch lag and refused requests from here: S3 publishes them here, and the source may be gone."""
         dead_letters = dead_letter_queue(self, "replica", config=self._config, zone=self.zones.phi, senders=("sns",))
         topic = alarm_topic(
             self, config=self._config, dead_letters=dead_letters, zone=self.zones.phi, publishers=("cloudwatch",)
         )
+        alarm_on_denied_requests(self, replicas, topic=topic, above=self._config.alarms.denied_requests)
+        CfnOutput(self, "DeadLettersUrl", value=dead_letters.queue_url)
         for zone, bucket in replicas.items():
             add_alarm(
                 self,

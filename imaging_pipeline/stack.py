@@ -12,7 +12,7 @@ from constructs import Construct
 
 from imaging_pipeline.announcements import Announcements
 from imaging_pipeline.audit import AuditTable
-from imaging_pipeline.delivery import Delivery
+from imaging_pipeline.delivery import Delivery, allow_reading
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.ledger import Ledger
@@ -130,9 +130,10 @@ class ImagingPipelineStack(Stack):
                 config=config,
                 retention_days=config.trail_retention_days,
                 buckets=buckets,
+                replicas=[self.replica.raw, self.replica.processed] if self.replica else [],
                 zone=zones.phi,
             )
-        Delivery(
+        delivery = Delivery(
             self,
             "Delivery",
             config=config,
@@ -141,6 +142,8 @@ class ImagingPipelineStack(Stack):
             audit=link_audit,
             readers=readers,
         )
+        if self.replica and delivery.role:
+            allow_reading(delivery.role, self.replica.processed, self.replica.zones.research)
         if network:
             network.admit(functions.roles.values())
         if config.permissions_boundary:

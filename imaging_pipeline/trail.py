@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_cloudtrail as cloudtrail
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from imaging_pipeline.dicom_buckets import DicomBuckets, log_bucket
@@ -15,7 +18,7 @@ CLOUDTRAIL = "cloudtrail.amazonaws.com"
 
 
 class Trail(Construct):
-    """Data events of the raw and the processed bucket, in a bucket of their own.
+    """Data events of the raw and the processed bucket, and of their replicas, in a bucket of their own.
 
     They hold object keys, so they belong to the PHI zone and are encrypted with its key.
 
@@ -33,6 +36,7 @@ class Trail(Construct):
         config: StageConfig,
         retention_days: int,
         buckets: DicomBuckets,
+        replicas: Sequence[s3.Bucket],
         zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -52,7 +56,8 @@ class Trail(Construct):
             kms_key_id=zone.key.key_arn if zone.key else None,
             enable_log_file_validation=True,
             include_global_service_events=False,
-            is_multi_region_trail=False,
+            # What the selectors name in another region is recorded here too.
+            is_multi_region_trail=bool(replicas),
             advanced_event_selectors=[
                 cloudtrail.CfnTrail.AdvancedEventSelectorProperty(
                     name="Requests to raw and processed objects",
@@ -61,7 +66,9 @@ class Trail(Construct):
                         _selector("resources.type", equal_to=["AWS::S3::Object"]),
                         _selector(
                             "resources.ARN",
-                            starts_with=[bucket.arn_for_objects("") for bucket in (buckets.raw, buckets.processed)],
+                            starts_with=[
+                                bucket.arn_for_objects("") for bucket in (buckets.raw, buckets.processed, *replicas)
+                            ],
                         ),
                     ],
                 )

@@ -8,7 +8,6 @@ from typing import Final
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -126,26 +125,22 @@ class Zone(Construct):
             self._state(principal, actions, {"StringEquals": dict(when)})
 
     def admit_sender(self, service: str, *, queue: str) -> None:
-        """Let a service send to a queue of this name, for this account's resources; the queue's policy says which."""
-        stack = Stack.of(self)
-        arn = stack.format_arn(service="sqs", resource=queue)
-        self.admit(
-            f"{service}.amazonaws.com",
-            *MESSAGES,
-            when={"kms:EncryptionContext:aws:sqs:arn": arn, "aws:SourceAccount": stack.account},
-        )
+        """Let a service send to a queue of this name; the queue's policy says for which resource.
+
+        "Amazon SQS Key management" names the encryption context, and no service that also says to KMS for whose
+        resource it sends: a bound that KMS can't check would lose every message.
+        """
+        arn = Stack.of(self).format_arn(service="sqs", resource=queue)
+        self.admit(f"{service}.amazonaws.com", *MESSAGES, when={"kms:EncryptionContext:aws:sqs:arn": arn})
 
     def admit_publisher(self, service: str, *, topic: str) -> None:
         """Let a service publish to a topic of this name; the topic's policy says whose rules or alarms.
 
         "Amazon SNS Key management": EventBridge gives KMS neither `aws:SourceAccount` nor `aws:SourceArn` where it
-        publishes to a topic, so that the encryption context alone bounds it.
+        publishes to a topic, so that the encryption context alone bounds it, and every other service alike.
         """
-        stack = Stack.of(self)
-        when = {"kms:EncryptionContext:aws:sns:topicArn": stack.format_arn(service="sns", resource=topic)}
-        if service != "events":
-            when["aws:SourceAccount"] = stack.account
-        self.admit(f"{service}.amazonaws.com", *MESSAGES, when=when)
+        arn = Stack.of(self).format_arn(service="sns", resource=topic)
+        self.admit(f"{service}.amazonaws.com", *MESSAGES, when={"kms:EncryptionContext:aws:sns:topicArn": arn})
 
     def admit_logs(self, log_group: str) -> None:
         """Let CloudWatch Logs encrypt a group of this name ("Encrypt log data in CloudWatch Logs using AWS KMS")."""
@@ -192,26 +187,6 @@ class Zone(Construct):
         self._delegate(("GenerateDataKey",), {"StringEquals": delivery})
         self.admit("delivery.logs.amazonaws.com", "Decrypt", when=delivery)
         return sfn.CustomerManagedEncryptionConfiguration(self.key)
-
-    def refuse_other_keys(self, bucket: s3.Bucket) -> None:
-        """Refuse objects whose uploader names another encryption than the bucket's own, which needs no naming."""
-        if not self.key:
-            return
-        for header, own in {
-            "server-side-encryption": "aws:kms",
-            "server-side-encryption-aws-kms-key-id": self.key.key_arn,
-            "server-side-encryption-customer-algorithm": "none",
-        }.items():
-            named = f"s3:x-amz-{header}"
-            bucket.add_to_resource_policy(
-                iam.PolicyStatement(
-                    effect=iam.Effect.DENY,
-                    principals=[iam.AnyPrincipal()],
-                    actions=["s3:PutObject"],
-                    resources=[bucket.arn_for_objects("*")],
-                    conditions={"Null": {named: "false"}, "StringNotEquals": {named: own}},
-                )
-            )
 
     def _service(self, name: str) -> str:
         return f"{name}.{Stack.of(self).region}.amazonaws.com"

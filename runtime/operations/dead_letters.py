@@ -77,6 +77,7 @@ class DeadLetters:
         self._sqs: SQSClient = boto3.client("sqs")
         self._lambda = boto3.client("lambda")
         self._sns = boto3.client("sns")
+        self._events = boto3.client("events")
 
     def count(self, edge: Edge) -> Waiting:
         """Count the messages of a queue."""
@@ -138,15 +139,37 @@ class DeadLetters:
         self._lambda.invoke(FunctionName=name, InvocationType="Event", Payload=message["Body"])
 
     def _to_topic(self, message: MessageTypeDef) -> None:
-        """Notify all subscribers once more: of a notification, or of the event of a rule that could not notify."""
+        """Notify all subscribers once more: of a notification, or of the event of a rule that could not notify.
+
+        An announcement that the bus itself could not take, since its key was away, has no target: all its rules get it.
+        """
         body = _parsed(message)
         if "TopicArn" in body:
             self._sns.publish(TopicArn=body["TopicArn"], Message=body["Message"])
             return
-        target = message.get("MessageAttributes", {}).get("TARGET_ARN")
-        if target is None or "detail" not in body:
+        attribute = message.get("MessageAttributes", {}).get("TARGET_ARN")
+        target = attribute.get("StringValue", "") if attribute else ""
+        if "detail" in body and ":sns:" in target:
+            self._sns.publish(TopicArn=target, Message=_notification(body))
+        elif "detail" in body and body.get("source") == PROJECT:
+            self._announce(body)
+        else:
             raise NotDeliverableError
-        self._sns.publish(TopicArn=target.get("StringValue", ""), Message=_notification(body))
+
+    def _announce(self, event: Mapping[str, Any]) -> None:
+        """Put one of our own events on the bus again; consumers know it by object or study, and revision."""
+        answer = self._events.put_events(
+            Entries=[
+                {
+                    "EventBusName": self._stage.output(Output.EVENT_BUS_NAME),
+                    "Source": PROJECT,
+                    "DetailType": str(event.get("detail-type")),
+                    "Detail": json.dumps(event["detail"]),
+                }
+            ]
+        )
+        if answer["FailedEntryCount"]:
+            raise NotDeliverableError
 
 
 def _parsed(message: MessageTypeDef) -> dict[str, Any]:

@@ -83,6 +83,8 @@ def joined(value: Any) -> str:
             return f"${{{name}}}"
         case {"Fn::GetAtt": [name, attribute]}:
             return f"${{{name}.{attribute}}}"
+        case {"Fn::GetStackOutput": {"StackName": stack, "OutputName": name}}:
+            return f"${{{stack}.{name}}}"
     raise TypeError(f"not a text: {value}")
 
 

@@ -142,14 +142,10 @@ class KeyUse:
             yield from (Need(f"{edge} -> {to}", who, action, key, named) for action in actions)
 
     def _message(self, edge: str, service: str, to: str) -> Iterator[Need]:
-        """A service sends to a queue or a topic by itself."""
-        arn, account = self._arn(to), str(self._account)
-        if self._resources[to]["Type"] == "AWS::SQS::Queue":
-            context = {"kms__EncryptionContext__aws__sqs__arn": arn, "aws__SourceAccount": account}
-        else:
-            context = {"kms__EncryptionContext__aws__sns__topicArn": arn}
-            if service != "events":  # which doesn't say to KMS on whose behalf it publishes
-                context["aws__SourceAccount"] = account
+        """A service sends to a queue or a topic by itself, and need not say to KMS for whose resource it does."""
+        names = {"AWS::SQS::Queue": "aws__sqs__arn", "AWS::SNS::Topic": "aws__sns__topicArn"}
+        name = names[self._resources[to]["Type"]]
+        context = {f"kms__EncryptionContext__{name}": self._arn(to)}
         yield from self._need(edge, f"{service}.amazonaws.com", MESSAGE, to, **context)
 
     def _rules(self) -> Iterator[Need]:

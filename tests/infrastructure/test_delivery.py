@@ -28,6 +28,7 @@ COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
 OPERATORS = {
     "ArnNotEquals": ("Arn", False),
     "StringNotEquals": ("String", False),
+    "StringEquals": ("String", True),
     "NotIpAddress": ("IpAddress", False),
     "Bool": ("Bool", True),
     "NumericLessThan": ("Numeric", True),
@@ -55,10 +56,16 @@ def _listed(values: Any) -> list[Any]:
 
 
 def refusals(stage: StageTemplate, bucket: str, action: str, **request: str) -> list[str]:
-    """Ids of the statements in a bucket's policy that refuse a request for one of its objects."""
+    """Ids of the statements that refuse a request for an object of a bucket, or of the processed one's replica."""
     context = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"}
     context |= {KEYS[name]: value for name, value in request.items()}
-    statements = stage.one("AWS::S3::BucketPolicy", bucket)["PolicyDocument"]["Statement"]
+    policies = {name: body["Properties"] for name, body in stage.resources("AWS::S3::BucketPolicy").items()}
+    if bucket == "replica":
+        assert stage.replica is not None
+        resources = stage.replica["Resources"].items()
+        policies = {f"replica {name}": body["Properties"] for name, body in resources if name.startswith("Processed")}
+    (policy,) = [each for name, each in policies.items() if bucket in name and "PolicyDocument" in each]
+    statements = policy["PolicyDocument"]["Statement"]
     return [
         statement.get("Sid", "")
         for statement in statements
@@ -71,6 +78,19 @@ def refusals(stage: StageTemplate, bucket: str, action: str, **request: str) -> 
 
 
 KEYS = {"principal": "aws:PrincipalArn", "address": "aws:SourceIp", "endpoint": "aws:SourceVpce"}
+
+
+def environment(stage: StageTemplate) -> tuple[str, str, str]:
+    """Partition, region and account as ARNs have them."""
+    if stage.config.region and stage.config.account:
+        return "aws", stage.config.region, stage.config.account
+    return "${AWS::Partition}", "${AWS::Region}", "${AWS::AccountId}"
+
+
+def delivery_role(stage: StageTemplate) -> str:
+    """By its name, since the replica's policy knows no other."""
+    partition, region, account = environment(stage)
+    return f"arn:{partition}:iam::{account}:role/{stage.config.name}-delivery-{region}"
 
 
 def role_of(stage: StageTemplate, part: str) -> str:
@@ -86,7 +106,7 @@ def stage(request: pytest.FixtureRequest) -> StageTemplate:
 
 def test_should_let_the_named_principals_and_nobody_else_take_on_the_delivery_role(stage: StageTemplate) -> None:
     role = stage.one("AWS::IAM::Role", "DeliveryRole")
-    assert role["RoleName"] == f"{stage.config.name}-delivery"
+    assert joined(role["RoleName"]) == delivery_role(stage).rpartition("/")[2], "IAM is global, a stage is not"
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert (trust["Effect"], trust["Action"]) == ("Allow", "sts:AssumeRole")
     assert trust["Principal"] == {"AWS": [RESEARCHERS, PORTAL]}
@@ -96,11 +116,7 @@ def test_should_let_the_named_principals_and_nobody_else_take_on_the_delivery_ro
 def test_should_let_the_delivery_role_read_results_and_nothing_else(stage: StageTemplate) -> None:
     (processed,) = [name for name in stage.resources("AWS::S3::Bucket") if "Processed" in name]
     (links,) = [name for name in stage.resources("AWS::DynamoDB::Table") if "LinkAudit" in name]
-    partition, region, account = (
-        ("aws", stage.config.region, stage.config.account)
-        if stage.config.region
-        else ("${AWS::Partition}", "${AWS::Region}", "${AWS::AccountId}")
-    )
+    partition, region, account = environment(stage)
     parameters = f"arn:{partition}:ssm:{region}:{account}:parameter/{PROJECT}/{stage.config.stage}"
     keys = stage.resources("AWS::KMS::Key")
     allowed = {
@@ -109,6 +125,12 @@ def test_should_let_the_delivery_role_read_results_and_nothing_else(stage: Stage
         for action in _listed(statement["Action"])
         for resource in _listed(statement["Resource"])
     }
+    of_replica = {right for right in allowed if "-replica" in right[1]}
+    assert {action for action, _ in of_replica} == (
+        {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"} if stage.replica else set()
+    )
+    assert all("Processed" in resource or "Research" in resource for _, resource in of_replica)
+    allowed -= of_replica
     decrypting = {("kms:Decrypt", f"${{{name}.Arn}}") for name in keys if "Processed" in name or "Research" in name}
     assert len(decrypting) == (1 if stage.config.encryption == "kms" else 0)
     assert allowed == decrypting | {
@@ -134,16 +156,18 @@ def test_should_let_the_delivery_role_and_its_links_read_from_the_networks_only(
     stage: StageTemplate, action: str, where: dict[str, str], refused: list[str]
 ) -> None:
     """A link is a request by the role that signed it, from where it is followed."""
-    delivery = role_of(stage, "DeliveryRole")
-    assert refusals(stage, "Processed", action, principal=delivery, **where) == refused
+    assert refusals(stage, "Processed", action, principal=delivery_role(stage), **where) == refused
+    if stage.replica:
+        assert refusals(stage, "replica", action, principal=delivery_role(stage), **where) == refused
 
 
 @pytest.mark.parametrize("where", [{"address": INSIDE}, {"endpoint": ENDPOINT}, {"address": OUTSIDE}, {}])
 def test_should_refuse_results_to_everybody_else_wherever_they_are(stage: StageTemplate, where: dict[str, str]) -> None:
     for principal in (ADMINISTRATOR, RESEARCHERS, role_of(stage, "ValidationRole"), role_of(stage, "ReplayRole")):
-        assert "ReadThroughDeliveryRoleOnly" in refusals(
-            stage, "Processed", "s3:GetObject", principal=principal, **where
-        )
+        for bucket in ("Processed", *(["replica"] if stage.replica else [])):
+            assert "ReadThroughDeliveryRoleOnly" in refusals(
+                stage, bucket, "s3:GetObject", principal=principal, **where
+            )
 
 
 @pytest.mark.parametrize("where", [{"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}, {}])
@@ -200,7 +224,7 @@ def test_should_know_ranges_and_endpoints_apart(networks: list[str], refused: di
 def test_should_let_the_delivery_role_read_from_everywhere_where_no_network_is_named() -> None:
     stage = StageTemplate("dev", delivery_principals=[PORTAL])
     for where in ({"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}):
-        delivery, deidentification = role_of(stage, "DeliveryRole"), role_of(stage, "DeidentificationRole")
+        delivery, deidentification = delivery_role(stage), role_of(stage, "DeidentificationRole")
         assert refusals(stage, "Processed", "s3:GetObject", principal=delivery, **where) == []
         assert refusals(stage, "Processed", "s3:GetObject", principal=deidentification, **where) == []
         assert refusals(stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, **where)

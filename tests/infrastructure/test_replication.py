@@ -12,8 +12,9 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from imaging_pipeline.stages import StageError, stage_config
-from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
+from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list, joined
 from tests.infrastructure.key_use import KeyUse
+from tests.infrastructure.options import OPTIONS
 from tests.infrastructure.test_snapshots import readable
 
 ELSEWHERE = "eu-west-1"
@@ -196,6 +197,39 @@ def test_should_let_s3_alone_assume_the_roles() -> None:
             "Statement"
         ]
         assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_should_alarm_on_denied_requests_to_a_replica(zone: str) -> None:
+    alarm = replicated().replicated("AWS::CloudWatch::Alarm", f"{zone}BucketDeniedRequests")["Properties"]
+    (bucket,) = [each["Value"]["Ref"] for each in alarm["Dimensions"] if each["Name"] == "BucketName"]
+    assert bucket.startswith(zone)
+    assert alarm["MetricName"] == "4xxErrors"
+    assert alarm["AlarmActions"]
+
+
+def test_should_take_no_name_that_the_same_stage_in_another_region_has() -> None:
+    """IAM is global: a stage that goes on elsewhere must come up beside the one that is lost."""
+    here, there = (
+        StageTemplate("prod", region=region, **OPTIONS["delivery"]) for region in ("eu-central-1", ELSEWHERE)
+    )
+    names = [
+        {joined(value) for body in stage.json["Resources"].values() for value in global_names(body)}
+        for stage in (here, there)
+    ]
+    assert all(names)
+    assert not names[0] & names[1]
+
+
+def global_names(body: dict[str, Any]) -> list[Any]:
+    """The names of a resource that must be unique beyond its region."""
+    unique = {
+        "AWS::IAM::Role": "RoleName",
+        "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+        "AWS::S3::Bucket": "BucketName",
+    }
+    name = body.get("Properties", {}).get(unique.get(body["Type"], ""))
+    return [name] if name else []
 
 
 @pytest.mark.parametrize("zone", ZONES)

@@ -33,6 +33,17 @@ def test_should_deploy_the_trail_that_the_snapshot_shows(snapshot: SnapshotAsser
     assert readable(with_trail().json) == snapshot(extension_class=JSONSnapshotExtension)
 
 
+def test_should_record_requests_to_replicas_too() -> None:
+    """A copy of the PHI elsewhere must not be a way to read it unseen."""
+    stage = StageTemplate("prod", trail_retention_days=90, replica_region="eu-west-1")
+    trail = stage.one("AWS::CloudTrail::Trail")
+    assert trail["IsMultiRegionTrail"] is True
+    (events,) = trail["AdvancedEventSelectors"]
+    (arns,) = [each["StartsWith"] for each in events["FieldSelectors"] if each["Field"] == "resources.ARN"]
+    assert len(arns) == 4
+    assert sum("-replica" in joined(arn) for arn in arns) == 2
+
+
 def test_should_record_reads_and_writes_of_both_buckets_and_of_nothing_else() -> None:
     trail = with_trail().one("AWS::CloudTrail::Trail")
     (events,) = trail["AdvancedEventSelectors"]

@@ -120,6 +120,7 @@ def stage(
         Output.STATE_MACHINE_ARN: STATE_MACHINE,
         Output.REPLAY_STATE_MACHINE_ARN: REPLAY_MACHINE,
         Output.PROCESSED_BUCKET_NAME: PROCESSED,
+        Output.EVENT_BUS_NAME: "stage",
         Output.AUDIT_TABLE_NAME: AUDIT_TABLE,
         Output.LINK_AUDIT_TABLE_NAME: LINK_AUDIT_TABLE,
         **{
@@ -132,19 +133,9 @@ def stage(
             )
         },
     }
-    kebab = {Output.LEDGER_TABLE_NAME: "ledger-table-name", Output.STATE_MACHINE_ARN: "state-machine-arn"}
-    kebab |= {Output.REPLAY_STATE_MACHINE_ARN: "replay-state-machine-arn", Output.INTAKE_QUEUE_URL: "intake-queue-url"}
-    kebab |= {
-        Output.INTAKE_DEAD_LETTERS_URL: "intake-dead-letters-url",
-        Output.SCHEDULE_DEAD_LETTERS_URL: "schedule-dead-letters-url",
-        Output.NOTIFICATION_DEAD_LETTERS_URL: "notification-dead-letters-url",
-        Output.PROCESSED_BUCKET_NAME: "processed-bucket-name",
-        Output.AUDIT_TABLE_NAME: "audit-table-name",
-        Output.LINK_AUDIT_TABLE_NAME: "link-audit-table-name",
-    }
     ssm = boto3.client("ssm")
     for name, value in values.items():
-        ssm.put_parameter(Name=f"/medical-imaging-pipeline/test/{kebab[name]}", Value=value, Type="String")
+        ssm.put_parameter(Name=name.parameter("test"), Value=value, Type="String")
     events = boto3.client("events")
     events.create_event_bus(Name="stage")
     executions = importlib.import_module("runtime.executions").Executions(states, STATE_MACHINE)

@@ -105,6 +105,22 @@ def test_should_notify_of_an_event_as_its_rule_would_have(operator: Operator, to
     assert sorted(notifications(operator.stage, topic)) == ["FAILED: arn:1", '{"revision": 1}']
 
 
+def test_should_announce_again_what_the_bus_could_not_take(operator: Operator) -> None:
+    """As where the bus's key was away: no rule ever saw the event, so that it names no target."""
+    bus = "stage"
+    events, sqs = boto3.client("events"), operator.stage.sqs
+    heard = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    events.put_rule(Name="all", EventBusName=bus, EventPattern=json.dumps({"source": ["medical-imaging-pipeline"]}))
+    arn = "arn:aws:sqs:us-east-1:123456789012:heard"
+    events.put_targets(Rule="all", EventBusName=bus, Targets=[{"Id": "1", "Arn": arn}])
+    event = {"source": "medical-imaging-pipeline", "detail-type": "InstanceDelivered", "detail": {"attempt": 1}}
+    send(operator.stage, TOPIC_OUTPUT, event)
+    assert operator.table("dead-letters", "replay", "notification")[1] == ["notification", "1", "0", "0"]
+    (message,) = sqs.receive_message(QueueUrl=heard)["Messages"]
+    again = json.loads(message["Body"])
+    assert (again["detail-type"], again["detail"]) == ("InstanceDelivered", {"attempt": 1})
+
+
 @pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"detail": {}}'])
 @pytest.mark.parametrize("edge", ["schedule", "notification"])
 def test_should_keep_what_it_does_not_understand(operator: Operator, edge: str, body: str) -> None:
