@@ -9,7 +9,7 @@ from typing import Any
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from tests.infrastructure.conftest import StageTemplate, as_list
+from tests.infrastructure.conftest import StageTemplate, as_list, joined
 from tests.infrastructure.test_snapshots import readable
 
 ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/medical-imaging-pipeline-prod-data-events"
