@@ -23,9 +23,9 @@ OF_EVERY_COMMAND = {"--region", "--query", "--output", "--no-confirmation-requir
 
 
 def commands(text: str) -> list[list[str]]:
-    """Calls of AWS's command line that name an operation of a service, as words."""
+    """Calls of AWS's command line that name an operation of a service, as words; `s3` and `configure` name none."""
     one_line_each = re.sub(r"\\\n\s*", "", text)
-    found = re.findall(r"\baws ((?!s3 )[a-z0-9]+ [a-z-]+[^\n`]*)", one_line_each)
+    found = re.findall(r"\baws ((?!s3 |configure )[a-z0-9]+ [a-z-]+[^\n`]*)", one_line_each)
     return [shlex.split(command.rstrip(";) }")) for command in found]
 
 
