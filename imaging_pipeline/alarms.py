@@ -13,8 +13,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from imaging_pipeline.announcements import notification_topic
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.topics import notification_topic
 from imaging_pipeline.zones import Zone
 
 PERIOD = Duration.minutes(5)

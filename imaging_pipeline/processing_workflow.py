@@ -17,10 +17,10 @@ from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.task_retries import TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
 from imaging_pipeline.zones import Zone
 from runtime.contract import (
-    STEP_FAILED,
     AppliedProfile,
     AuditEvent,
     EventType,
@@ -33,14 +33,7 @@ from runtime.contract import (
     StatusCode,
 )
 
-# A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
-TASK_MARGIN_SECONDS = 15
 SERVICE_TIMEOUT = sfn.Timeout.duration(Duration.seconds(SERVICE_TIMEOUT_SECONDS))
-
-# Trouble at AWS. The others are what a crash, memory exhaustion or a time-out of a function arrives as.
-SERVICE_ERRORS = ["Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"]
-CRASHES = ["Lambda.Unknown", "Sandbox.Timedout"]
-THROTTLING = ["Lambda.TooManyRequestsException"]
 
 # Where a step's answer is, or the error it was caught with: `Error` is there either way.
 STEP_PATH = "$.step"
@@ -268,22 +261,6 @@ class ProcessingWorkflow(Construct):
         )
         handler.next(audit)
         return handler
-
-
-def retry_patiently(invocation: tasks.LambdaInvoke, config: StageConfig) -> None:
-    """Throttling is back-pressure: wait, spread out, for about half an hour. Trouble gets three more attempts."""
-    invocation.add_retry(
-        # The emulator tells throttling as it tells a crash.
-        errors=[*THROTTLING, *CRASHES] if config.runs_on_this_machine else THROTTLING,
-        interval=Duration.seconds(2),
-        backoff_rate=1.5,
-        max_attempts=40,
-        max_delay=Duration.seconds(60),
-        jitter_strategy=sfn.JitterType.FULL,
-    )
-    invocation.add_retry(errors=SERVICE_ERRORS, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
-    invocation.add_retry(errors=[STEP_FAILED], interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
-    invocation.add_retry(errors=CRASHES, interval=Duration.seconds(2), backoff_rate=2, max_attempts=3)
 
 
 def _result(body: str) -> dict[str, str]:

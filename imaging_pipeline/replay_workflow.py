@@ -10,8 +10,8 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from imaging_pipeline.log_groups import log_group
-from imaging_pipeline.processing_workflow import TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.task_retries import TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.zones import Zone
 from runtime.contract import Function, ReplayState
 
