@@ -9,16 +9,16 @@ from aws_cdk import App, Environment
 from imaging_pipeline import rule_packs
 from imaging_pipeline.dependency_layer import LayerError
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import StageConfig, StageError, stage_config
+from imaging_pipeline.stages import StageError, stage_config
 
 
 def main() -> None:
     """Synthesize and check the stage that the context names; `-c <setting>=<value>` overrides any of its settings."""
     app = App(analytics_reporting=False)
-    context = {name: app.node.try_get_context(name) for name in StageConfig.model_fields}
-    overrides = {name: value for name, value in context.items() if value is not None and name != "stage"}
+    # Settings, and names that were meant to be: CDK's own have a colon, a slash or a hyphen.
+    context = {name: value for name, value in app.node.get_all_context().items() if name.isidentifier()}
     try:
-        config = stage_config(context["stage"], overrides)
+        config = stage_config(context.pop("stage", None), context)
         ImagingPipelineStack(
             app, config.name, config=config, env=Environment(account=config.account, region=config.region)
         )

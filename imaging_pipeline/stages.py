@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from aws_cdk import RemovalPolicy
@@ -276,5 +277,12 @@ def _in_words(error: ValidationError) -> str:
     for detail in error.errors(include_url=False):
         setting = ".".join(str(part) for part in detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = f"there is no such setting{_meant(setting)}"
         problems.append(f"{setting} = {detail['input']!r}: {message}" if setting else message)
     return "; ".join(problems)
+
+
+def _meant(setting: str) -> str:
+    close = get_close_matches(setting, StageConfig.model_fields, n=1)
+    return f", but there is {close[0]}" if close else ""

@@ -40,7 +40,8 @@ class Trail(Construct):
         zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
-        name = f"{config.name}-data-events"
+        # A trail that records in several regions has its name in each.
+        name = f"{config.name}-data-events-{Stack.of(self).region}"
         self._arn = Stack.of(self).format_arn(
             service="cloudtrail", resource="trail", resource_name=name, arn_format=ArnFormat.SLASH_RESOURCE_NAME
         )

@@ -135,6 +135,10 @@ def test_should_take_options_from_the_command_line_and_from_a_file(tmp_path: Pat
             "Stage 'dev' is not valid: access_log_retention_days = '0': Input should be greater than or equal to 1.\n",
         ),
         (
+            {"stage": "dev", "encrypton": "kms"},
+            "Stage 'dev' is not valid: encrypton = 'kms': there is no such setting, but there is encryption.\n",
+        ),
+        (
             {"stage": "prod"},
             "Stage 'prod' is not valid: needs an explicit account and region:"
             " add `-c account=<12 digits> -c region=<name>`.\n",

@@ -12,7 +12,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from tests.infrastructure.conftest import StageTemplate, as_list, joined
 from tests.infrastructure.test_snapshots import readable
 
-ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/medical-imaging-pipeline-prod-data-events"
+ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/medical-imaging-pipeline-prod-data-events-eu-central-1"
 
 
 @cache
