@@ -288,8 +288,9 @@ def test_should_leave_no_half_result_when_it_is_stopped(how: signal.Signals, tmp
 
     whole = results(output)
     assert len(whole) > 0
-    sizes = {len(content) for name, content in whole.items() if not name.startswith(".partial")}
-    assert len(sizes) == 1
+    finished = [content for name, content in whole.items() if not name.startswith(".partial")]
+    # Not by their sizes: one pseudonymous UID in ten is a digit shorter.
+    assert {len(dcmread(BytesIO(content)).PixelData) for content in finished} == {len(dcmread(BytesIO(CT)).PixelData)}
     if how is not signal.SIGKILL:
         assert not list(output.glob(".partial*"))
     time.sleep(0.5)
