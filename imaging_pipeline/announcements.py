@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -11,7 +13,7 @@ from imaging_pipeline.queues import dead_letter_queue
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.topics import notification_topic
 from imaging_pipeline.zones import Zone, Zones
-from runtime.contract import PROJECT, EventType
+from runtime.contract import PROJECT, EventType, Output
 
 
 class Announcements(Construct):
@@ -57,6 +59,16 @@ class Announcements(Construct):
                 )
             ],
         )
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.EVENT_BUS_NAME: self.bus.event_bus_name,
+            Output.EVENT_BUS_ARN: self.bus.event_bus_arn,
+            Output.DELIVERY_TOPIC_ARN: self.topic.topic_arn,
+            Output.NOTIFICATION_DEAD_LETTERS_URL: self.dead_letters.queue_url,
+        }
 
     def _bus(self, config: StageConfig, zone: Zone) -> events.EventBus:
         """Return the bus; encrypted by the zone's key, it has dead letters: events that it could not en- or decrypt."""

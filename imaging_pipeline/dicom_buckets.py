@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -10,6 +12,7 @@ from constructs import Construct
 
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone, Zones
+from runtime.contract import Output
 
 ABORT_UPLOADS_AFTER = Duration.days(1)
 KEY_HEADERS = ("-aws-kms-key-id", "-customer-algorithm")
@@ -44,6 +47,19 @@ class DicomBuckets(Construct):
             lifecycle=_lifecycle(config, config.operations_retention_days),
         )
         _notify_event_bridge(self.raw)
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.RAW_BUCKET_NAME: self.raw.bucket_name,
+            Output.RAW_BUCKET_ARN: self.raw.bucket_arn,
+            Output.PROCESSED_BUCKET_NAME: self.processed.bucket_name,
+            Output.PROCESSED_BUCKET_ARN: self.processed.bucket_arn,
+            Output.LOGS_BUCKET_NAME: self.logs.bucket_name,
+            Output.LOGS_BUCKET_ARN: self.logs.bucket_arn,
+            Output.OPERATIONS_BUCKET_NAME: self.operations.bucket_name,
+        }
 
 
 def raw_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:

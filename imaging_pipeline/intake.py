@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -14,7 +16,7 @@ from constructs import Construct
 from imaging_pipeline.queues import dead_letter_queue, queue
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
-from runtime.contract import Function
+from runtime.contract import Function, Output
 
 BATCH_SIZE = 10
 # A message that was received this often is poison: each time the dispatcher has already waited out what may pass.
@@ -93,3 +95,11 @@ class Intake(Construct):
             )
         )
         zone.allow(dispatcher, "Decrypt", via="sqs")
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.INTAKE_QUEUE_URL: self.queue.queue_url,
+            Output.INTAKE_DEAD_LETTERS_URL: self.dead_letters.queue_url,
+        }

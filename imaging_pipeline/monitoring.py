@@ -20,7 +20,7 @@ from imaging_pipeline.intake import Intake
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
-from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric
+from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, Function, Metric, Output
 
 HOUR = Duration.hours(1)
 DAY = Duration.days(1)
@@ -81,6 +81,14 @@ class Monitoring(Construct):
             f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home"
             f"?region={Aws.REGION}#dashboards/dashboard/{config.name}"
         )
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.NOTIFICATION_TOPIC_ARN: self.topic.topic_arn,
+            Output.DASHBOARD_URL: self.dashboard_url,
+        }
 
     def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
         """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell alarms only."""

@@ -35,6 +35,7 @@ from runtime.contract import (
     FunctionVariables,
     IngestionVariables,
     LedgerIndex,
+    Output,
     ReconciliationVariables,
     ReplayVariables,
     ValidationVariables,
@@ -125,6 +126,16 @@ class PipelineFunctions(Construct):
         ledger.allow_query(self.functions[Function.RECONCILIATION], LedgerIndex.BY_STATUS)
         ledger.allow_announcing(self.functions[Function.COMPLETENESS])
         audit.allow_recording(self.functions[Function.DISPATCHER])
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.INGESTION_LOG_GROUP_NAME: self.log_groups[Function.INGESTION].log_group_name,
+            Output.VALIDATION_LOG_GROUP_NAME: self.log_groups[Function.VALIDATION].log_group_name,
+            Output.DEIDENTIFICATION_LOG_GROUP_NAME: self.log_groups[Function.DEIDENTIFICATION].log_group_name,
+            Output.SCHEDULE_DEAD_LETTERS_URL: self.schedule_dead_letters.queue_url,
+        }
 
     def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets

@@ -29,6 +29,7 @@ from runtime.contract import (
     LedgerStatus,
     Metric,
     Outcome,
+    Output,
     State,
     StatusCode,
 )
@@ -104,6 +105,14 @@ class ProcessingWorkflow(Construct):
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
         self._verdicts.grant(self.state_machine)
+
+    @property
+    def outputs(self) -> Mapping[Output, str]:
+        """What a stage publishes of this."""
+        return {
+            Output.STATE_MACHINE_ARN: self.state_machine.state_machine_arn,
+            Output.WORKFLOW_LOG_GROUP_NAME: self.log_group.log_group_name,
+        }
 
     def _definition(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
         self._on_error = self._error_path()

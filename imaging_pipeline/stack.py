@@ -148,59 +148,36 @@ class ImagingPipelineStack(Stack):
             network.admit(functions.roles.values())
         if config.permissions_boundary:
             self._bound_every_role(config.permissions_boundary)
+        for construct in (buckets, functions, workflow, intake, announcements, monitoring):
+            self._publish(construct.outputs)
         self._publish(
             {
-                Output.RAW_BUCKET_NAME: buckets.raw.bucket_name,
-                Output.RAW_BUCKET_ARN: buckets.raw.bucket_arn,
-                Output.PROCESSED_BUCKET_NAME: buckets.processed.bucket_name,
-                Output.PROCESSED_BUCKET_ARN: buckets.processed.bucket_arn,
-                Output.LOGS_BUCKET_NAME: buckets.logs.bucket_name,
-                Output.LOGS_BUCKET_ARN: buckets.logs.bucket_arn,
-                Output.STATE_MACHINE_ARN: workflow.state_machine.state_machine_arn,
-                Output.NOTIFICATION_TOPIC_ARN: monitoring.topic.topic_arn,
-                Output.INGESTION_LOG_GROUP_NAME: functions.log_groups[Function.INGESTION].log_group_name,
-                Output.VALIDATION_LOG_GROUP_NAME: functions.log_groups[Function.VALIDATION].log_group_name,
-                Output.DEIDENTIFICATION_LOG_GROUP_NAME: functions.log_groups[Function.DEIDENTIFICATION].log_group_name,
-                Output.WORKFLOW_LOG_GROUP_NAME: workflow.log_group.log_group_name,
-                Output.DASHBOARD_URL: monitoring.dashboard_url,
                 Output.LEDGER_TABLE_NAME: ledger.table.table_name,
-                Output.OPERATIONS_BUCKET_NAME: buckets.operations.bucket_name,
-                Output.REPLAY_STATE_MACHINE_ARN: replay.state_machine.state_machine_arn,
-                Output.EVENT_BUS_NAME: announcements.bus.event_bus_name,
-                Output.EVENT_BUS_ARN: announcements.bus.event_bus_arn,
-                Output.DELIVERY_TOPIC_ARN: announcements.topic.topic_arn,
-                Output.INTAKE_QUEUE_URL: intake.queue.queue_url,
-                Output.INTAKE_DEAD_LETTERS_URL: intake.dead_letters.queue_url,
-                Output.SCHEDULE_DEAD_LETTERS_URL: functions.schedule_dead_letters.queue_url,
-                Output.NOTIFICATION_DEAD_LETTERS_URL: announcements.dead_letters.queue_url,
                 Output.AUDIT_TABLE_NAME: audit.table.table_name,
                 Output.LINK_AUDIT_TABLE_NAME: link_audit.table.table_name,
+                Output.REPLAY_STATE_MACHINE_ARN: replay.state_machine.state_machine_arn,
             }
         )
 
     def _replicate(self, replica: ReplicaStack, *, buckets: DicomBuckets, zones: Zones, topic: sns.Topic) -> iam.Role:
         """Replicate each zone by itself; return the role that reads results for it."""
-        Replication(
-            self,
-            "RawReplication",
-            config=self._config,
-            source=buckets.raw,
-            source_zone=zones.phi,
-            replica=replica.raw,
-            replica_zone=replica.zones.phi,
-            topic=topic,
+        _, reading_results = (
+            Replication(
+                self,
+                f"{name}Replication",
+                config=self._config,
+                source=source,
+                source_zone=source_zone,
+                replica=copy,
+                replica_zone=replica_zone,
+                topic=topic,
+            ).role
+            for name, source, source_zone, copy, replica_zone in (
+                ("Raw", buckets.raw, zones.phi, replica.raw, replica.zones.phi),
+                ("Processed", buckets.processed, zones.research, replica.processed, replica.zones.research),
+            )
         )
-        processed = Replication(
-            self,
-            "ProcessedReplication",
-            config=self._config,
-            source=buckets.processed,
-            source_zone=zones.research,
-            replica=replica.processed,
-            replica_zone=replica.zones.research,
-            topic=topic,
-        )
-        return processed.role
+        return reading_results
 
     @property
     def availability_zones(self) -> list[str]:

@@ -281,10 +281,13 @@ def _replay_and_reconcile(story: Story) -> None:
 
 def _announce_study(story: Story) -> None:
     with story.variables(Function.COMPLETENESS, STUDY_QUIET_SECONDS="1"):
-        time.sleep(1.5)
         name = f"{PROJECT}-{STAGE}-{Function.COMPLETENESS}"
-        answer = story.lambda_.invoke(FunctionName=name, Payload=b"{}")
-        assert json.loads(answer["Payload"].read())["announced"] > 0
+        # By this invocation, or by the schedule's, which may come first.
+        deadline = time.monotonic() + 60
+        while not list(_manifests(story)):
+            assert time.monotonic() < deadline
+            time.sleep(1.5)
+            story.lambda_.invoke(FunctionName=name, Payload=b"{}")
 
 
 def _operate_and_download(story: Story) -> None:
@@ -345,9 +348,16 @@ def _objects(story: Story) -> Iterator[tuple[str, str]]:
             yield "result's key", row.output_key
             yield "result's metadata", _text(head)
             yield "result's tags", _text(s3.get_object_tagging(Bucket=processed, Key=row.output_key)["TagSet"])
-    listed = s3.get_paginator("list_objects_v2").paginate(Bucket=processed)
-    for key in (item["Key"] for page in listed for item in page.get("Contents", []) if "manifest" in item["Key"]):
+    for key in _manifests(story):
         yield "manifest", f"{key}\n{story.pipeline.processed(key).decode()}"
+
+
+def _manifests(story: Story) -> Iterator[str]:
+    """Keys of the manifests of the story's study."""
+    patients = {row.output_key.partition("/")[0] for row in story.rows() if row.output_key}
+    listed = story.pipeline.s3.get_paginator("list_objects_v2").paginate(Bucket=story.pipeline.processed_bucket)
+    keys = (item["Key"] for page in listed for item in page.get("Contents", []))
+    return (key for key in keys if "manifest" in key and key.partition("/")[0] in patients)
 
 
 def _text(value: Any) -> str:
