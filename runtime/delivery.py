@@ -27,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalE
 from pydantic import Field
 
 from runtime.audit import AuditLog, principal, sts_client, study_of
+from runtime.containment import error_code
 from runtime.contract import AuditEvent, AuditRecord, Frozen
 from runtime.ledger import PARALLEL_REQUESTS, now, timestamp
 
@@ -351,7 +352,7 @@ class PresignedUrlHandler:
                 )
             )
         except ClientError as error:
-            raise AuditUnavailableError(error.response["Error"]["Code"]) from None
+            raise AuditUnavailableError(error_code(error)) from None
         except (BotoCoreError, RuntimeError) as error:
             raise AuditUnavailableError(type(error).__name__) from None
 

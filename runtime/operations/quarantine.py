@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from runtime.audit import AuditLog
+from runtime.containment import error_code
 from runtime.contract import AuditEvent, AuditRecord, Finding, LedgerStatus, Release, Severity
 from runtime.dicom.findings import FINDINGS
 from runtime.executions import Executions
@@ -140,7 +141,7 @@ def release(
     try:
         audit.record(_released(row, decision, principal))
     except (BotoCoreError, ClientError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
         raise OperationError(
             f"{row.object_id}: the audit log can't record the release, so it stays in quarantine ({code})."
         ) from None
