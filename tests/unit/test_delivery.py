@@ -90,9 +90,9 @@ def log() -> Iterator[io.StringIO]:
     extra = logging.StreamHandler(stream)
     extra.setFormatter(logger.handlers[0].formatter)
     logger.addHandler(extra)
+    logger.setLevel("INFO")  # a run of the command, in this process, leaves it at what commands show
     yield stream
     logger.removeHandler(extra)
-    logger.setLevel("INFO")
 
 
 def query(url: str) -> dict[str, str]:
