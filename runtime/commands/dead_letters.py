@@ -32,8 +32,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(replayed)
     else:
-        rows = ((each.edge, each.sent, each.kept, each.hidden) for each in replayed)
-        console.print_table(("EDGE", "SENT", "KEPT", "HIDDEN"), rows)
-    if any(each.hidden for each in replayed):
-        console.complain(arguments, f"messages are hidden for the moment: run this again in {HIDDEN_SECONDS} seconds.")
-    return 1 if any(each.kept or each.hidden for each in replayed) else 0
+        rows = ((each.edge, each.sent, each.kept, each.waiting) for each in replayed)
+        console.print_table(("EDGE", "SENT", "KEPT", "WAITING"), rows)
+    if any(each.waiting for each in replayed):
+        console.complain(
+            arguments, f"messages are still waiting: run this again in {HIDDEN_SECONDS} seconds."
+        )
+    return 1 if any(each.kept or each.waiting for each in replayed) else 0

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
+from botocore.config import Config
 
 from runtime.contract import PROJECT, Frozen, Output
 from runtime.operations.stage import Stage
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 HIDDEN_SECONDS: Final = 60
 """How long a message that is being replayed is hidden; of an interrupted replay it then comes back."""
 _BATCH: Final = 10
+_RETRIES: Final = Config(retries={"mode": "standard", "total_max_attempts": 5})
+"""Waits out throttles by their code; boto3's default mode wants SQS to send them with one HTTP status (403)."""
 
 
 class Edge(StrEnum):
@@ -55,8 +59,8 @@ class ReplayedMessages(Frozen):
     sent: int
     kept: int
     """messages that could not be understood or delivered; they stay in the queue"""
-    hidden: int
-    """messages that somebody else replays, or whose receipt was lost on the way; the latter come back soon"""
+    waiting: int
+    """messages that somebody else replays, or that were lost on the way here; the latter come back soon, or just did"""
 
 
 class NotDeliverableError(Exception):
@@ -74,10 +78,10 @@ class DeadLetters:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._sqs: SQSClient = boto3.client("sqs")
-        self._lambda = boto3.client("lambda")
-        self._sns = boto3.client("sns")
-        self._events = boto3.client("events")
+        self._sqs: SQSClient = boto3.client("sqs", config=_RETRIES)
+        self._lambda = boto3.client("lambda", config=_RETRIES)
+        self._sns = boto3.client("sns", config=_RETRIES)
+        self._events = boto3.client("events", config=_RETRIES)
 
     def count(self, edge: Edge) -> Waiting:
         """Count the messages of a queue."""
@@ -107,11 +111,12 @@ class DeadLetters:
                 except NotDeliverableError:
                     kept.add(message["MessageId"])  # and hidden for a while, so that the loop ends
                     continue
-                self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                self._delete(queue, message)
                 sent += 1
-        # Also the kept ones are hidden now.
-        hidden = max(self.count(edge).hidden - len(kept), 0)
-        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept), hidden=hidden)
+        # Nothing was received, which is not yet nothing left: an answer of SQS that was lost hid its messages.
+        left = self.count(edge)
+        waiting = max(left.visible + left.hidden - len(kept), 0)
+        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept), waiting=waiting)
 
     def _receive(self, queue: str) -> list[MessageTypeDef]:
         answer = self._sqs.receive_message(
@@ -122,6 +127,11 @@ class DeadLetters:
             MessageAttributeNames=["All"],
         )
         return answer.get("Messages", [])
+
+    def _delete(self, queue: str, message: MessageTypeDef) -> None:
+        """Delete what was sent. A receipt is invalid after a deletion whose answer was lost, or once it is too old."""
+        with suppress(self._sqs.exceptions.ReceiptHandleIsInvalid):
+            self._sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
     def _senders(self) -> Mapping[Edge, Callable[[MessageTypeDef], None]]:
         return {Edge.INTAKE: self._to_intake, Edge.SCHEDULE: self._to_function, Edge.NOTIFICATION: self._to_topic}

@@ -21,7 +21,7 @@ THROTTLES: Final = {
     "s3": {"code": "SlowDown", "status": 503},
     "dynamodb": {"code": "ProvisionedThroughputExceededException", "status": 400},
     "stepfunctions": {"code": "ThrottlingException", "status": 400},
-    "sqs": {"code": "ThrottlingException", "status": 400},
+    "sqs": {"code": "RequestThrottled", "status": 403},
     "secretsmanager": {"code": "ThrottlingException", "status": 400},
 }
 BROKEN: Final = {

@@ -204,7 +204,7 @@ def answer_requests(operation: str, answer: Any, monkeypatch: pytest.MonkeyPatch
     session.events.register_first(f"before-send.{operation}", answer)
 
 
-def http_answer(request: Any, document: Any, **headers: str) -> AWSResponse:
+def http_answer(request: Any, document: Any, *, status: int = 200, **headers: str) -> AWSResponse:
     """Return an AWS service's answer in JSON."""
     named: Any = {name.replace("_", "-"): value for name, value in headers.items()}
-    return AWSResponse(request.url, 200, named, Body(json.dumps(document).encode()))
+    return AWSResponse(request.url, status, named, Body(json.dumps(document).encode()))

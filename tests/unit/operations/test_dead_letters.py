@@ -3,10 +3,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from runtime.contract import Output
 from tests.unit.intake.conftest import message
-from tests.unit.operations.conftest import Operator, Stage
+from tests.unit.operations.conftest import Operator, Stage, answer_requests, http_answer
 
 TOPIC_OUTPUT = Output.NOTIFICATION_DEAD_LETTERS_URL
 
@@ -27,6 +28,20 @@ def send(stage: Stage, output: Output, body: object, **attributes: str) -> None:
 def bodies(stage: Stage, output: Output) -> list[str]:
     answer = stage.sqs.receive_message(QueueUrl=queue(stage, output), MaxNumberOfMessages=10)
     return [each["Body"] for each in answer.get("Messages", [])]
+
+
+def refuse(operation: str, code: str, times: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Answer requests to SQS, which carries them out, with an error; return what is left of as many errors."""
+    codes = [code] * times
+
+    def answer(request: Any, **_: Any) -> AWSResponse | None:
+        if not codes:
+            return None
+        error = {"__type": f"com.amazonaws.sqs#{codes[0]}"}
+        return http_answer(request, error, status=400, x_amzn_query_error=f"{codes.pop()};Sender")
+
+    answer_requests(f"sqs.{operation}", answer, monkeypatch)
+    return codes
 
 
 @pytest.fixture
@@ -61,13 +76,13 @@ def test_should_give_events_back_to_the_intake(operator: Operator) -> None:
     for event in events:
         send(stage, Output.INTAKE_DEAD_LETTERS_URL, event)
     status, out, _ = operator.run("dead-letters", "replay", "intake", "--json")
-    assert (status, json.loads(out)) == (0, {"edge": "intake", "sent": 12, "kept": 0, "hidden": 0})
+    assert (status, json.loads(out)) == (0, {"edge": "intake", "sent": 12, "kept": 0, "waiting": 0})
     assert "DOE" not in out
     assert sorted(bodies(stage, Output.INTAKE_QUEUE_URL) + bodies(stage, Output.INTAKE_QUEUE_URL)) == sorted(events)
     assert operator.table("dead-letters", "list")[1] == ["intake", "0", "0"]
 
 
-def test_should_say_that_messages_are_hidden_that_it_could_not_get(operator: Operator) -> None:
+def test_should_say_that_messages_wait_that_it_could_not_get(operator: Operator) -> None:
     """As after an answer of SQS that was lost: the messages are received, and nobody has them."""
     stage = operator.stage
     for _ in range(3):
@@ -77,6 +92,45 @@ def test_should_say_that_messages_are_hidden_that_it_could_not_get(operator: Ope
     status, out, err = operator.run("dead-letters", "replay", "intake")
     assert (status, out.splitlines()[1].split()) == (1, ["intake", "1", "0", "2"])
     assert "run this again in 60 seconds" in err
+
+
+def test_should_not_say_done_while_messages_come_back(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hidden when the replay looked for more, and visible again when it counted what is left."""
+    stage = operator.stage
+    send(stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    url = queue(stage, Output.INTAKE_DEAD_LETTERS_URL)
+    (lost,) = stage.sqs.receive_message(QueueUrl=url, VisibilityTimeout=60)["Messages"]
+
+    def come_back(**_: Any) -> None:
+        stage.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=lost["ReceiptHandle"], VisibilityTimeout=0)
+
+    answer_requests("sqs.GetQueueAttributes", come_back, monkeypatch)
+    status, out, err = operator.run("dead-letters", "replay", "intake")
+    assert (status, out.splitlines()[1].split()) == (1, ["intake", "0", "0", "1"])
+    assert "run this again" in err
+
+
+@pytest.mark.parametrize("operation", ["SendMessage", "DeleteMessage", "GetQueueAttributes"])
+def test_should_wait_out_the_throttles_of_sqs(
+    operation: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(operator.stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    refusals = refuse(operation, "RequestThrottled", 2, monkeypatch)
+    assert operator.table("dead-letters", "replay", "intake")[1] == ["intake", "1", "0", "0"]
+    assert not refusals
+    assert "{}" in bodies(operator.stage, Output.INTAKE_QUEUE_URL)
+
+
+def test_should_go_on_after_a_deletion_whose_answer_was_lost(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request is repeated then, with the receipt of a message that is no more."""
+    for _ in range(2):
+        send(operator.stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    refusals = refuse("DeleteMessage", "ReceiptHandleIsInvalid", 1, monkeypatch)
+    assert operator.table("dead-letters", "replay", "intake")[1] == ["intake", "2", "0", "0"]
+    assert not refusals
+    assert bodies(operator.stage, Output.INTAKE_QUEUE_URL) == ["{}", "{}"]
 
 
 def test_should_invoke_the_function_of_a_lost_tick(operator: Operator, functions: list[tuple[str, str]]) -> None:
