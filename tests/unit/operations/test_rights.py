@@ -1,0 +1,119 @@
+"""What each command asks of AWS is what `docs/rights.md` tells people to be granted: no less, and no more."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+
+from runtime.contract import LedgerStatus, Output
+from tests.unit.intake.conftest import STATE_MACHINE
+from tests.unit.operations.conftest import KEY, Operator
+from tests.unit.operations.test_dead_letters import send
+from tests.unit.operations.test_quarantine import DECISION, RISKS, quarantine
+
+RIGHTS = Path(__file__).parents[3] / "docs" / "rights.md"
+ACTIONS = {
+    ("lambda", "Invoke"): "lambda:InvokeFunction",
+    ("dynamodb", "ExecuteStatement"): "dynamodb:PartiQLInsert",
+    ("s3", "HeadObject"): "s3:GetObject",
+    ("s3", "ListObjectsV2"): "s3:ListBucket",
+}
+"""By service and operation, the action that permits it, where its name is not the operation's."""
+PREFIXES = {"stepfunctions": "states"}
+OF_EVERYBODY = {"ssm:GetParameter", "sts:GetCallerIdentity"}
+"""The one is said above the table, the other needs no right."""
+
+
+def documented() -> dict[str, set[str]]:
+    """Actions by command."""
+    _, _, section = RIGHTS.read_text().partition("## What people need\n")
+    rights: dict[str, set[str]] = {}
+    for line in re.findall(r"^\| `.*", section.partition("\n## ")[0], re.MULTILINE):
+        commands, actions = (re.findall("`([^`]+)`", cell) for cell in line.split("|")[1:3])
+        rights |= {command: set(actions) for command in commands}
+    return rights
+
+
+def see_in_quarantine(operator: Operator) -> str:
+    object_id = quarantine(operator.stage, RISKS)
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    execution = operator.stage.states.start_execution(stateMachineArn=STATE_MACHINE)["executionArn"]
+    operator.stage.change(row.coordinates, execution=execution)
+    return object_id
+
+
+def lose_messages(operator: Operator) -> None:
+    topic = boto3.client("sns").create_topic(Name="deliveries")["TopicArn"]
+    rule = "arn:aws:events:us-east-1:123456789012:rule/medical-imaging-pipeline-test-reconciliation"
+    send(operator.stage, Output.INTAKE_DEAD_LETTERS_URL, "{}")
+    send(operator.stage, Output.SCHEDULE_DEAD_LETTERS_URL, {"resources": [rule]})
+    send(operator.stage, Output.NOTIFICATION_DEAD_LETTERS_URL, {"TopicArn": topic, "Message": "FAILED"})
+    announcement = {"source": "medical-imaging-pipeline", "detail-type": "InstanceDelivered", "detail": {}}
+    send(operator.stage, Output.NOTIFICATION_DEAD_LETTERS_URL, announcement)
+
+
+def deliver(operator: Operator) -> str:
+    row = operator.stage.finish(operator.stage.buckets.upload(b"content", KEY), LedgerStatus.DELIVERED)
+    assert row.output_key
+    return row.output_key
+
+
+def fail(operator: Operator) -> None:
+    operator.stage.finish(operator.stage.buckets.upload(b"content", KEY), LedgerStatus.FAILED, error="States.Timeout")
+
+
+RUNS: dict[str, tuple[Callable[[Operator], str | None], list[tuple[str, ...]]]] = {
+    "quarantine list": (see_in_quarantine, [()]),
+    "quarantine show": (see_in_quarantine, [("{}",)]),
+    "quarantine retry": (see_in_quarantine, [("{}",), ("--reason", "RISK_ULTRASOUND")]),
+    "quarantine release": (see_in_quarantine, [("{}", *DECISION)]),
+    "redrive": (fail, [()]),
+    "replay": (fail, [("--all",), ("--reason", "RISK_ULTRASOUND")]),
+    "reconcile": (fail, [()]),
+    "dead-letters list": (lose_messages, [()]),
+    "dead-letters replay": (lose_messages, [()]),
+    "links": (deliver, [("{}",), ("--prefix", "P1/")]),
+    "audit": (deliver, [("--object", "0" * 32), ("--output-key", "P1/2.25.1/"), ("--since", "2026-11-01")]),
+}
+"""By command, what makes it useful (what that returns stands for `{}`), and the arguments of its runs."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Actions that were asked of AWS; those of an invoked function, which has rights of its own, are none of them."""
+    actions: list[str] = []
+    inside: list[str] = []
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def record(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        service = client.meta.service_model.service_name
+        if not inside:
+            actions.append(ACTIONS.get((service, operation), f"{PREFIXES.get(service, service)}:{operation}"))
+        inside.append(operation)
+        try:
+            return call(client, operation, parameters)
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return actions
+
+
+def test_should_say_of_each_command_what_it_needs() -> None:
+    assert set(documented()) == set(RUNS)
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize("command", RUNS)
+def test_should_ask_for_what_is_documented_and_nothing_else(command: str, operator: Operator, asked: list[str]) -> None:
+    prepare, runs = RUNS[command]
+    what = prepare(operator)
+    asked.clear()
+    for arguments in runs:
+        operator.run(*command.split(), *(str(what) if argument == "{}" else argument for argument in arguments))
+    assert set(asked) - OF_EVERYBODY == documented()[command]
