@@ -18,6 +18,7 @@ from local.errors import LocalRunError
 from runtime.contract import PROJECT, Output
 
 STAGE = "local"
+NO_SETTINGS: Mapping[str, str] = {}
 
 Progress = Callable[[str], None]
 
@@ -26,7 +27,9 @@ def silent(_step: str) -> None:
     """Report no progress."""
 
 
-def deploy(emulator: Emulator, progress: Progress = silent) -> tuple[Mapping[str, str], Mapping[Output, str]]:
+def deploy(
+    emulator: Emulator, progress: Progress = silent, settings: Mapping[str, str] = NO_SETTINGS
+) -> tuple[Mapping[str, str], Mapping[Output, str]]:
     """Bootstrap the emulator and deploy stage `local` to it.
 
     Parameters
@@ -35,6 +38,8 @@ def deploy(emulator: Emulator, progress: Progress = silent) -> tuple[Mapping[str
         A running emulator.
     progress
         Is told what comes next, in a few words.
+    settings
+        Of the stage, instead of its own.
 
     Returns
     -------
@@ -56,9 +61,10 @@ def deploy(emulator: Emulator, progress: Progress = silent) -> tuple[Mapping[str
     progress("Synthesizing and deploying the stack")
     outputs = home / "outputs.json"
     assembly = emulator.scratch / "cdk.out"
+    context = {"stage": STAGE, "account": ACCOUNT, "region": REGION, **settings}
     _cdk(
         *("deploy", "--all", "--require-approval", "never", "--outputs-file", str(outputs), "--output", str(assembly)),
-        *("--context", f"stage={STAGE}", "--context", f"account={ACCOUNT}", "--context", f"region={REGION}"),
+        *(word for name, value in context.items() for word in ("--context", f"{name}={value}")),
         environment=environment,
         folder=PROJECT_ROOT,
     )
