@@ -19,6 +19,10 @@ def stepfunctions_client() -> SFNClient:
     return boto3.client("stepfunctions", config=retries)
 
 
+class ExecutionEndedError(Exception):
+    """An execution had the name and has ended. Step Functions keeps the name for 90 days."""
+
+
 class Executions:
     """Starts executions of one state machine.
 
@@ -35,12 +39,24 @@ class Executions:
         self._state_machine_arn = state_machine_arn
 
     def start(self, execution: ExecutionInput) -> str:
-        """Start an execution under its own name and return its ARN; that of the one before where there was one."""
+        """Start an execution under its own name and return its ARN; that of the one that runs under it, where one does.
+
+        Raises
+        ------
+        ExecutionEndedError
+            One did, and runs no more.
+        """
         name = execution.execution_name
         try:
             answer = self._client.start_execution(
                 stateMachineArn=self._state_machine_arn, name=name, input=execution.model_dump_json()
             )
         except self._client.exceptions.ExecutionAlreadyExists:
-            return f"{self._state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+            return self._running(f"{self._state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}")
         return answer["executionArn"]
+
+    def _running(self, arn: str) -> str:
+        """Return the ARN of an execution that runs; its input, which holds the key, isn't asked for."""
+        if self._client.describe_execution(executionArn=arn, includedData="METADATA_ONLY")["status"] != "RUNNING":
+            raise ExecutionEndedError
+        return arn

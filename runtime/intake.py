@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime.contract import ExecutionInput, LedgerStatus
-from runtime.executions import Executions
-from runtime.ledger import Ledger
+from runtime.executions import ExecutionEndedError, Executions
+from runtime.ledger import Ledger, Row
 
 
 def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
@@ -31,9 +31,21 @@ def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionIn
 
     May be repeated from any point where it was interrupted: the row is opened before the execution is started, and
     marked after. What is started is what the row says, in case that two callers open the same attempt differently.
+
+    An execution of this attempt that has ended, though the ledger knows no verdict, ran before the ledger was lost or
+    restored: then the next attempt is started, whose name is free.
     """
     row = ledger.receive(execution)
-    if row.attempt != execution.attempt or row.status is not LedgerStatus.RECEIVED:
+    if not _is_to_start(row, execution.attempt):
         return False
-    ledger.run(execution, executions.start(row.current_attempt))
+    try:
+        arn = executions.start(row.current_attempt)
+    except ExecutionEndedError:
+        row = ledger.row(row.object_id) or row
+        return _is_to_start(row, execution.attempt) and start_attempt(ledger, executions, row.next_attempt())
+    ledger.run(execution, arn)
     return True
+
+
+def _is_to_start(row: Row, attempt: int) -> bool:
+    return row.attempt == attempt and row.status is LedgerStatus.RECEIVED

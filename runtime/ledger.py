@@ -52,13 +52,14 @@ _OBJECT: Final = (
     LedgerAttribute.REQUESTED_PROFILE,
 )
 _SINCE: Final = "SET #received_at = if_not_exists(#received_at, :updated_at), "
-_RECEIVED: Final = ledger_update(*_OBJECT).replace("SET ", _SINCE, 1)
+_RECEIVED: Final = ledger_update(*_OBJECT).replace("SET ", _SINCE, 1) + f", #{LedgerAttribute.EXECUTION}"
 _REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.REASON_CODES).replace("SET ", _SINCE, 1)
 _RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
 _IDENTIFIED: Final = "SET #study_id = :study_id"
 _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
 _UNKNOWN: Final = "attribute_not_exists(#object_id)"
 _KNOWN: Final = "attribute_exists(#object_id)"
+_AS_SEEN: Final = "#attempt = :attempt AND #status = :status"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
 _COUNTED: Final = " ADD #revision :one"
 _OUTLINE: Final = tuple(Outline.model_fields)
@@ -221,17 +222,11 @@ class Ledger:
         """Record the study of an object. An object version is of one study for ever, so nothing can be late."""
         self._update(object_id, _IDENTIFIED, {":study_id": study_id}, condition=_KNOWN)
 
-    def release(self, object_id: str, release: Release) -> None:
-        """Record a person's release. It stands for every later attempt.
-
-        Raises
-        ------
-        LookupError
-            There is no such row.
-        """
+    def release(self, row: Row, release: Release) -> bool:
+        """Record a person's release, which stands for every later attempt; False where the row is no longer as seen."""
         recorded = RecordedRelease(**release.model_dump(), at=now()).model_dump()
-        if not self._update(object_id, _RELEASED, {":nothing": [], ":release": [recorded]}, condition=_KNOWN):
-            raise LookupError(object_id)
+        values = {":nothing": [], ":release": [recorded], ":attempt": row.attempt, ":status": row.status.value}
+        return self._update(row.object_id, _RELEASED, values, condition=_AS_SEEN)
 
     def with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Row]:
         """Yield the rows with a status that changed between two times (ISO 8601, UTC), oldest change first."""

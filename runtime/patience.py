@@ -17,9 +17,13 @@ LONGEST_PAUSE: Final = 10.0
 RESERVE: Final = 20.0
 """Seconds that must be left to begin another attempt, which may wait for a time-out itself."""
 
+START_SECONDS: Final = 60.0
+"""How long one start waits where many are to be made."""
+
 _BACK_PRESSURE: Final = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "ProvisionedThroughputExceededException"}
     | {"RequestLimitExceeded", "RequestThrottled", "SlowDown", "ExecutionLimitExceeded", "RequestTimeout"}
+    | {"KmsThrottlingException"}
 )
 
 

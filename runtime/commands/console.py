@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel
@@ -14,6 +15,8 @@ from runtime.containment import error_code
 from runtime.operations.stage import OperationError
 
 Command = Callable[[argparse.Namespace], int]
+TROUBLE: Final = (OperationError, ClientError, BotoCoreError)
+"""What may keep a command from its work."""
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +49,20 @@ def tells_trouble(command: Command) -> Command:
     def run(arguments: argparse.Namespace) -> int:
         try:
             return command(arguments)
-        except OperationError as error:
-            sentence = str(error)
-        except ClientError as error:
-            sentence = f"AWS refused {error.operation_name}: {error_code(error)}."
-        except BotoCoreError as error:
-            sentence = f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
-        complain(arguments, sentence)
-        return 1
+        except TROUBLE as error:
+            complain(arguments, sentence(error))
+            return 1
 
     return run
+
+
+def sentence(error: Exception) -> str:
+    """Return what there is to say of one of `TROUBLE`."""
+    if isinstance(error, ClientError):
+        return f"AWS refused {error.operation_name}: {error_code(error)}."
+    if isinstance(error, BotoCoreError):
+        return f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
+    return str(error)
 
 
 def complain(arguments: argparse.Namespace, sentence: str) -> None:

@@ -35,7 +35,5 @@ def run(arguments: argparse.Namespace) -> int:
         rows = ((each.edge, each.sent, each.kept, each.waiting) for each in replayed)
         console.print_table(("EDGE", "SENT", "KEPT", "WAITING"), rows)
     if any(each.waiting for each in replayed):
-        console.complain(
-            arguments, f"messages are still waiting: run this again in {HIDDEN_SECONDS} seconds."
-        )
+        console.complain(arguments, f"messages are still waiting: run this again in {HIDDEN_SECONDS} seconds.")
     return 1 if any(each.kept or each.waiting for each in replayed) else 0

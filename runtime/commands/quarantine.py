@@ -10,7 +10,7 @@ from runtime.deidentification.profile import profile_names
 from runtime.executions import stepfunctions_client
 from runtime.ledger import Row
 from runtime.operations import quarantine
-from runtime.operations.stage import OperationError, Stage
+from runtime.operations.stage import Stage
 
 _KEYS = {"bucket", "key", "version_id", "etag", "execution"}
 """What of a row names the raw object; the execution's ARN leads to it."""
@@ -102,7 +102,7 @@ def _retry(arguments: argparse.Namespace, stage: Stage) -> int:
         lambda object_id: quarantine.retry(
             stage.ledger,
             stage.executions,
-            quarantine.find_row(stage.ledger, object_id, LedgerStatus.QUARANTINED),
+            quarantine.find_row(stage.ledger, object_id, LedgerStatus.QUARANTINED, LedgerStatus.RECEIVED),
             profile=arguments.profile,
         ),
     )
@@ -129,13 +129,13 @@ def _release(arguments: argparse.Namespace, stage: Stage) -> int:
 
 
 def start_each(arguments: argparse.Namespace, object_ids: Iterable[str], start: Callable[[str], bool]) -> int:
-    """Start an attempt at each object, print what came of it, and return the exit status."""
+    """Start an attempt at each object, whatever the others led to, print the outcomes, and return the exit status."""
     outcomes: list[tuple[str, str]] = []
     for object_id in object_ids:
         try:
             outcomes.append((object_id, "started" if start(object_id) else "already started"))
-        except OperationError as error:
-            outcomes.append((object_id, str(error).removeprefix(f"{object_id}: ")))
+        except console.TROUBLE as error:
+            outcomes.append((object_id, console.sentence(error).removeprefix(f"{object_id}: ")))
     if arguments.json:
         console.print_json({"object_id": object_id, "outcome": outcome} for object_id, outcome in outcomes)
     else:

@@ -8,6 +8,7 @@ import argparse
 from runtime.commands import console
 from runtime.commands.quarantine import start_each
 from runtime.contract import LedgerStatus
+from runtime.ledger import Row
 from runtime.operations import quarantine
 from runtime.operations.stage import Stage
 
@@ -25,22 +26,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start what was asked for and return the exit status."""
     stage = Stage(arguments.stage)
+    if arguments.dry_run:
+        _list(arguments, stage)
+        return 0
+    object_ids = arguments.object_ids or [row.object_id for row in _failed(arguments, stage)]
+    return start_each(
+        arguments,
+        object_ids,
+        lambda object_id: quarantine.retry(
+            stage.ledger,
+            stage.executions,
+            quarantine.find_row(stage.ledger, object_id, LedgerStatus.FAILED, LedgerStatus.RECEIVED),
+        ),
+    )
+
+
+def _list(arguments: argparse.Namespace, stage: Stage) -> None:
     if arguments.object_ids:
         rows = [quarantine.find_row(stage.ledger, each, LedgerStatus.FAILED) for each in arguments.object_ids]
     else:
-        found = quarantine.list_rows(
-            stage.ledger, LedgerStatus.FAILED, since=arguments.since or "", reason_code=arguments.error
-        )
-        rows = list(found)
-    if arguments.dry_run:
-        if arguments.json:
-            columns = {"object_id", "updated_at", "attempt", "error"}
-            console.print_json(row.model_dump(mode="json", include=columns) for row in rows)
-        else:
-            table = ((row.object_id, row.updated_at, row.attempt, row.error) for row in rows)
-            console.print_table(("OBJECT", "SINCE", "ATTEMPT", "ERROR"), table)
-        return 0
-    by_id = {row.object_id: row for row in rows}
-    return start_each(
-        arguments, by_id, lambda object_id: quarantine.retry(stage.ledger, stage.executions, by_id[object_id])
-    )
+        rows = _failed(arguments, stage)
+    if arguments.json:
+        columns = {"object_id", "updated_at", "attempt", "error"}
+        console.print_json(row.model_dump(mode="json", include=columns) for row in rows)
+    else:
+        table = ((row.object_id, row.updated_at, row.attempt, row.error) for row in rows)
+        console.print_table(("OBJECT", "SINCE", "ATTEMPT", "ERROR"), table)
+
+
+def _failed(arguments: argparse.Namespace, stage: Stage) -> list[Row]:
+    since = arguments.since or ""
+    return list(quarantine.list_rows(stage.ledger, LedgerStatus.FAILED, since=since, reason_code=arguments.error))

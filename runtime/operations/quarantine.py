@@ -20,6 +20,7 @@ from runtime.executions import Executions
 from runtime.intake import start_attempt
 from runtime.ledger import Ledger, Row, now
 from runtime.operations.stage import OperationError
+from runtime.patience import START_SECONDS, patiently, within
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.client import SFNClient
@@ -98,7 +99,7 @@ def _recorded_findings(client: SFNClient, row: Row) -> list[Finding]:
 
 
 def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | None = None) -> bool:
-    """Start an object's next attempt; False where somebody else has just done so.
+    """Start an object's next attempt, or one that was opened and not started; False where somebody else just did.
 
     Parameters
     ----------
@@ -109,7 +110,9 @@ def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | No
     profile
         De-identification profile instead of the one of the attempt before.
     """
-    return start_attempt(ledger, executions, row.next_attempt(profile=profile))
+    opened = row.status is LedgerStatus.RECEIVED
+    execution = row.current_attempt if opened else row.next_attempt(profile=profile)
+    return patiently(lambda: start_attempt(ledger, executions, execution), within(START_SECONDS))
 
 
 def release(
@@ -131,7 +134,8 @@ def release(
     Raises
     ------
     OperationError
-        The object is in quarantine for something that no decision mends, or the decision can't be recorded.
+        The object is in quarantine for something that no decision mends, or is there no longer, or the decision can't
+        be recorded.
     """
     others = [code for code in reasons(row) if not code.startswith(ACCEPTABLE_RISK)]
     if others:
@@ -145,8 +149,9 @@ def release(
         raise OperationError(
             f"{row.object_id}: the audit log can't record the release, so it stays in quarantine ({code})."
         ) from None
-    ledger.release(row.object_id, decision)
-    return retry(ledger, executions, find_row(ledger, row.object_id))
+    if not ledger.release(row, decision):
+        raise OperationError(f"{row.object_id}: somebody else has just started its next attempt; look at it again.")
+    return retry(ledger, executions, row)
 
 
 def _released(row: Row, decision: Release, principal: str) -> AuditRecord:

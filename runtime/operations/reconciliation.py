@@ -17,15 +17,13 @@ from runtime.executions import Executions
 from runtime.intake import start_attempt
 from runtime.ledger import Ledger, Row, timestamp
 from runtime.observability import logger
-from runtime.patience import patiently, within
+from runtime.patience import START_SECONDS, patiently, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 LISTED: Final = 1000
 """Unaccounted objects that a report names; it counts all of them."""
-START_SECONDS: Final = 60.0
-"""How long one start waits out throttling. Where that does not suffice, the next reconciliation goes on."""
 
 _IN_WORK: Final = (LedgerStatus.RECEIVED, LedgerStatus.RUNNING)
 

@@ -282,7 +282,9 @@ def test_should_release_what_only_a_risk_keeps(stage: Stage) -> None:
     risky = changed(SOPClassUID=SECONDARY_CAPTURE)
     coordinates = stage.buckets.upload(risky)
     assert "RISK_SECONDARY_CAPTURE" in reasons(stage.process(execution(coordinates)))
-    stage.ledger.release(coordinates.object_id, Release(by="Dr. A", reason="No text in the pixels."))
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert stage.ledger.release(row, Release(by="Dr. A", reason="No text in the pixels."))
     row = stage.ledger.row(coordinates.object_id)
     assert row is not None
     body = stage.process(row.next_attempt())["body"]

@@ -131,10 +131,46 @@ def test_should_name_the_execution_that_another_input_started_before(stage: Stag
     assert [again] == [started["executionArn"] for started in stage.executions()]
 
 
+def test_should_start_the_next_attempt_where_the_ledger_was_lost_after_the_first(stage: Stage) -> None:
+    """The name of an execution stays taken for 90 days after its end."""
+    coordinates = stage.buckets.upload(CT, KEY)
+    for attempt in (1, 2):
+        arn = stage.dispatcher.executions.start(execution(coordinates, attempt))
+        stage.states.stop_execution(executionArn=arn)
+    assert stage.dispatch(message(coordinates)) == []
+    running = [each["executionArn"] for each in stage.executions() if each["status"] == "RUNNING"]
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt, [row.execution]) == (LedgerStatus.RUNNING, 3, running)
+    assert stage.dispatch(message(coordinates)) == []
+    assert len(stage.executions()) == 3
+
+
+def test_should_leave_it_at_the_verdict_of_an_execution_that_ended_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates = stage.buckets.upload(CT, KEY)
+    first = execution(coordinates)
+    stage.states.stop_execution(executionArn=stage.dispatcher.executions.start(first))
+    describe = stage.states.describe_execution
+
+    def describe_late(**arguments: Any) -> Any:
+        stage.ledger.record(first, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+        return describe(**arguments)
+
+    monkeypatch.setattr(stage.states, "describe_execution", describe_late)
+    assert stage.dispatch(message(coordinates)) == []
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt) == (LedgerStatus.QUARANTINED, 1)
+    assert len(stage.executions()) == 1
+
+
 @pytest.mark.parametrize(
     "error",
     [
         client_error("ThrottlingException"),
+        client_error("KmsThrottlingException"),
         client_error("ExecutionLimitExceeded"),
         client_error("InternalServerError", 500),
         EndpointConnectionError(endpoint_url="https://states"),

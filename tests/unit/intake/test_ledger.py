@@ -103,14 +103,31 @@ def test_should_begin_a_later_attempt_and_refuse_what_is_late_of_the_one_before(
 
 def test_should_keep_who_released_and_why_for_every_later_attempt(ledger: Ledger) -> None:
     ledger.receive(execution(OBJECT))
+    seen = row(ledger)
     first = Release(by="Dr. A", reason="No text in the pixels.")
     second = Release(by="Dr. B", reason="Looked at it once more.")
-    ledger.release(OBJECT.object_id, first)
-    ledger.release(OBJECT.object_id, second)
+    assert ledger.release(seen, first)
+    assert ledger.release(seen, second)
     assert [kept.by for kept in row(ledger).releases] == ["Dr. A", "Dr. B"]
     assert row(ledger).next_attempt().release == second
-    with pytest.raises(LookupError):
-        ledger.release(OTHER.object_id, first)
+
+
+def test_should_keep_no_release_of_what_went_on_since_it_was_looked_at(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    seen = row(ledger)
+    decision = Release(by="Dr. A", reason="No text in the pixels.")
+    ledger.run(execution(OBJECT), "arn:1")
+    assert not ledger.release(seen, decision)
+    ledger.receive(execution(OBJECT, 2))
+    assert not ledger.release(seen, decision)
+    assert row(ledger).releases == ()
+
+
+def test_should_not_name_the_execution_of_the_attempt_before(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.run(execution(OBJECT), "arn:1")
+    assert row(ledger).execution == "arn:1"
+    assert ledger.receive(execution(OBJECT, 2)).execution is None
 
 
 def test_should_quarantine_unread_only_what_it_does_not_know(ledger: Ledger) -> None:

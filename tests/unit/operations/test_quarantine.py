@@ -5,9 +5,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from runtime.__main__ import main
-from runtime.contract import Finding, LedgerStatus, Severity
+from runtime.contract import Finding, LedgerStatus, Release, Severity
+from runtime.executions import Executions
+from runtime.operations import quarantine as quarantines
+from runtime.operations.stage import OperationError
 from tests.unit.audit_tables import away
 from tests.unit.conftest import AUDIT_TABLE
 from tests.unit.intake.conftest import STATE_MACHINE
@@ -121,6 +125,24 @@ def test_should_keep_who_released_an_object_and_why(operator: Operator) -> None:
     assert DECISION[1] in operator.run("quarantine", "show", object_id)[1]
 
 
+def test_should_start_one_attempt_of_two_releases_at_once(operator: Operator) -> None:
+    """The second person looked at the object before the first released it."""
+    stage = operator.stage
+    seen = stage.ledger.row(quarantine(stage, RISKS))
+    assert seen is not None
+
+    def release(by: str) -> bool:
+        decision = Release(by=by, reason=DECISION[3])
+        executions = Executions(stage.states, STATE_MACHINE)
+        return quarantines.release(stage.ledger, executions, stage.audit, seen, decision, principal="arn")
+
+    assert release("Dr. Ada Byron")
+    with pytest.raises(OperationError, match="somebody else"):
+        release("Dr. Grace Hopper")
+    [started] = stage.started()
+    assert (started["attempt"], started["release"]["by"]) == (2, "Dr. Ada Byron")
+
+
 def test_should_audit_who_released_an_object_under_which_principal_without_the_text(operator: Operator) -> None:
     object_id = quarantine(operator.stage, RISKS)
     assert operator.run("quarantine", "release", object_id, *DECISION)[0] == 0
@@ -202,3 +224,42 @@ def test_should_redrive_what_failed_and_nothing_else(operator: Operator) -> None
     assert operator.run("redrive", failed.object_id)[0] == 1
     assert operator.run("redrive")[0] == 0
     assert len(stage.started()) == 2
+
+
+def failed_objects(stage: Stage, count: int) -> list[str]:
+    objects = [stage.buckets.upload(b"content", f"{number}.dcm") for number in range(count)]
+    return [stage.finish(each, LedgerStatus.FAILED, error="Lambda.Unknown").object_id for each in objects]
+
+
+def test_should_redrive_the_others_where_one_is_started_already(operator: Operator) -> None:
+    first, second, third = failed_objects(operator.stage, 3)
+    assert operator.run("redrive", first)[0] == 0
+    status, out, err = operator.run("redrive", first, second, third)
+    assert (status, err) == (1, "redrive: 2 started, 1 not\n")
+    assert "it is running, not failed" in out
+    assert len(operator.stage.started()) == 3
+
+
+def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = operator.stage
+    objects = failed_objects(stage, 2)
+    client, refusals = stage.states, ["AccessDeniedException"]
+    start = client.start_execution
+
+    def refuse_once(**arguments: Any) -> Any:
+        if refusals:
+            raise ClientError({"Error": {"Code": refusals.pop(), "Message": KEY}}, "StartExecution")
+        return start(**arguments)
+
+    monkeypatch.setattr(client, "start_execution", refuse_once)
+    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: client)
+    status, out, err = operator.run("redrive", *objects)
+    assert (status, err) == (1, "redrive: 1 started, 1 not\n")
+    assert [line.split(maxsplit=1)[1] for line in out.splitlines()[1:]] == [
+        "AWS refused StartExecution: AccessDeniedException.",
+        "started",
+    ]
+    assert operator.run("redrive", objects[0])[0] == 0
+    assert [each["attempt"] for each in stage.started()] == [2, 2]
