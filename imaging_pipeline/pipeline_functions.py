@@ -112,7 +112,7 @@ class PipelineFunctions(Construct):
             for name in Function
         }
         self.roles: Mapping[Function, iam.Role] = {name: self._role(name) for name in Function}
-        self._state_machine_arn = _state_machine_arn(self, config)
+        self._state_machine_arn = _workflow_arn(self, "stateMachine", config.name)
         variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
             name: self._function(name, variables[name]) for name in Function
@@ -279,6 +279,9 @@ class PipelineFunctions(Construct):
         """Start executions, for which the version is looked up where an event or a listing names none."""
         for function in (self.functions[name] for name in STARTING):
             _allow(function, ["states:StartExecution"], self._state_machine_arn)
+            if self._config.workflow_type == "STANDARD":  # whose names stay taken, maybe by an execution that ended
+                executions = _workflow_arn(self, "execution", f"{self._config.name}:*")
+                _allow(function, ["states:DescribeExecution"], executions)
             _allow(function, ["s3:ListBucketVersions"], raw.bucket_arn)
             # An execution's input is encrypted when it starts.
             self._zones.phi.allow(function, *MESSAGES, via="states")
@@ -312,13 +315,10 @@ class PipelineFunctions(Construct):
         self._zones.phi.allow(function, "Decrypt", via="secretsmanager")
 
 
-def _state_machine_arn(scope: Construct, config: StageConfig) -> str:
-    """ARN of the processing workflow, by its name: the workflow itself is made of these functions."""
+def _workflow_arn(scope: Construct, resource: str, name: str) -> str:
+    """ARN of the processing workflow or its executions, by name: the workflow itself is made of these functions."""
     return Stack.of(scope).format_arn(
-        service="states",
-        resource="stateMachine",
-        resource_name=config.name,
-        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        service="states", resource=resource, resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -63,6 +63,8 @@ _AS_SEEN: Final = "#attempt = :attempt AND #status = :status"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
 _COUNTED: Final = " ADD #revision :one"
 _OUTLINE: Final = tuple(Outline.model_fields)
+_SERIALIZER: Final = TypeSerializer()
+_DESERIALIZER: Final = TypeDeserializer()
 
 
 def dynamodb_client(*, attempts: int = PATIENT_ATTEMPTS) -> DynamoDBClient:
@@ -131,6 +133,14 @@ class Row(Outline):
         """Return what starts the next attempt: with another profile, or with the one of the attempt before."""
         changes = {"attempt": self.attempt + 1, "profile": profile or self.requested_profile}
         return self.current_attempt.model_copy(update=changes)
+
+
+class Account(NamedTuple):
+    """What of a row is compared with the buckets; of millions of rows, no more is read."""
+
+    object_id: str
+    updated_at: str
+    output_key: str | None = None
 
 
 class Claim(Frozen):
@@ -239,6 +249,13 @@ class Ledger:
             LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until, attributes=_OUTLINE
         )
         return map(Outline.model_validate, items)
+
+    def accounts_with_status(self, status: LedgerStatus) -> Iterator[Account]:
+        """Yield the accounts of all rows with a status, oldest change first."""
+        items = self._query(
+            LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, " ", "~", attributes=Account._fields
+        )
+        return (Account(**item) for item in items)
 
     def outlines_of_study(self, study_id: str) -> Iterator[Outline]:
         """Yield the outlines of a study's rows, oldest change first."""
@@ -386,8 +403,8 @@ def now() -> str:
 
 
 def _encoded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): TypeSerializer().serialize(value) for name, value in values.items()}
+    return {str(name): _SERIALIZER.serialize(value) for name, value in values.items()}
 
 
 def _decoded(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: TypeDeserializer().deserialize(value) for name, value in item.items()}
+    return {name: _DESERIALIZER.deserialize(value) for name, value in item.items()}

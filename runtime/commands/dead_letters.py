@@ -6,6 +6,8 @@ from runtime.commands import console
 from runtime.operations.dead_letters import HIDDEN_SECONDS, DeadLetters, Edge
 from runtime.operations.stage import Stage
 
+_AGAIN = f"run this again in {HIDDEN_SECONDS} seconds."
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
-    """Count or deliver; 1 if a message is still to be delivered."""
+    """Count or deliver; 1 if a message is still to be delivered, or may be."""
     dead_letters = DeadLetters(Stage(arguments.stage))
     if arguments.action == "list":
         waiting = [dead_letters.count(edge) for edge in Edge]
@@ -35,5 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows = ((each.edge, each.sent, each.kept, each.waiting) for each in replayed)
         console.print_table(("EDGE", "SENT", "KEPT", "WAITING"), rows)
     if any(each.waiting for each in replayed):
-        console.complain(arguments, f"messages are still waiting: run this again in {HIDDEN_SECONDS} seconds.")
-    return 1 if any(each.kept or each.waiting for each in replayed) else 0
+        console.complain(arguments, f"messages are still waiting: {_AGAIN}")
+    elif any(each.unsure for each in replayed):
+        console.complain(arguments, f"an answer of SQS was lost, and messages with it perhaps: {_AGAIN}")
+    return 1 if any(each.kept or each.waiting or each.unsure for each in replayed) else 0

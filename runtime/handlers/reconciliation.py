@@ -45,10 +45,12 @@ def handler(event: dict[str, Any]) -> Report:
         stuck_after=timedelta(seconds=variables.STUCK_AFTER_SECONDS),
         results_expire_after=timedelta(days=days) if (days := variables.PROCESSED_RETENTION_DAYS) else None,
     )
-    report = reconciliation.check()
-    put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)
-    if request.start:
-        reconciliation.start(executions)
-    metrics.add_metric(name="RawVersions", unit=MetricUnit.Count, value=report.raw_versions)
+    for find in (reconciliation.find_stuck, reconciliation.compare):
+        find()
+        if request.start:
+            reconciliation.start(executions)
+    report = reconciliation.report
     logger.info("reconciled", extra={"report": report.model_dump(mode="json", exclude={"unaccounted"})})
+    metrics.add_metric(name="RawVersions", unit=MetricUnit.Count, value=report.raw_versions)
+    put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)
     return report

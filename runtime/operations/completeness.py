@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 CHECKPOINT: Final = "completeness"
 OVERLAP: Final = timedelta(minutes=5)
 """How far each look goes back behind the one before: an index may lag, and clocks differ."""
+FAR_CHECKPOINT: Final = "completeness-far"
+FAR_INTERVAL: Final = timedelta(hours=1)
+"""How often a look goes back further."""
+FAR_OVERLAP: Final = timedelta(hours=2)
+"""How far it goes back behind the one before: a verdict bears the time at which the workflow began to record it, and
+may be an hour older than its record where the ledger was away."""
 CLAIM: Final = timedelta(minutes=5)
 """After this an announcement that was begun and not finished is begun again: its function has died."""
 MANIFEST_MEDIA_TYPE: Final = "application/jsonl"
@@ -190,8 +196,10 @@ def announce_complete_studies(
         Is given the error of a study that could not be announced; the others are.
     """
     quiet_since = timestamp(now - quiet)
+    far = ledger.checkpoint(FAR_CHECKPOINT) <= timestamp(now - quiet - FAR_INTERVAL)
+    checkpoint, overlap = (FAR_CHECKPOINT, FAR_OVERLAP) if far else (CHECKPOINT, OVERLAP)
     outcomes: Counter[str] = Counter()
-    for study_id in sorted(_touched(ledger, ledger.checkpoint(CHECKPOINT), quiet_since)):
+    for study_id in sorted(_touched(ledger, ledger.checkpoint(checkpoint), overlap, quiet_since)):
         try:
             outcome = _announce(ledger, consumers, study_id, quiet_since=quiet_since, now=now)
         except Exception as error:  # noqa: BLE001 - one study's trouble must not keep the others back
@@ -199,13 +207,14 @@ def announce_complete_studies(
             outcome = "pending"
         outcomes[outcome] += 1
     if not outcomes["pending"]:
-        ledger.move_checkpoint(CHECKPOINT, quiet_since)
+        for reached in (CHECKPOINT, FAR_CHECKPOINT) if far else (CHECKPOINT,):
+            ledger.move_checkpoint(reached, quiet_since)
     return Outcomes(**outcomes)
 
 
-def _touched(ledger: Ledger, checkpoint: str, quiet_since: str) -> set[str]:
+def _touched(ledger: Ledger, checkpoint: str, overlap: timedelta, quiet_since: str) -> set[str]:
     """Return the studies of the objects that got a verdict between the last look and the quiet time."""
-    since = timestamp(datetime.fromisoformat(checkpoint) - OVERLAP) if checkpoint else ""
+    since = timestamp(datetime.fromisoformat(checkpoint) - overlap) if checkpoint else ""
     return {
         row.study_id
         for status in LedgerStatus

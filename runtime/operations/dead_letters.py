@@ -61,6 +61,8 @@ class ReplayedMessages(Frozen):
     """messages that could not be understood or delivered; they stay in the queue"""
     waiting: int
     """messages that somebody else replays, or that were lost on the way here; the latter come back soon, or just did"""
+    unsure: bool
+    """whether an answer of SQS was lost, which hid messages that SQS's counts, a minute behind, may not tell of yet"""
 
 
 class NotDeliverableError(Exception):
@@ -103,8 +105,12 @@ class DeadLetters:
         """
         send = self._senders()[edge]
         queue = self._stage.output(QUEUES[edge])
-        sent, kept = 0, set()
-        while messages := self._receive(queue):
+        sent, kept, unsure = 0, set(), False
+        while True:
+            messages, repeated = self._receive(queue)
+            unsure |= repeated
+            if not messages:
+                break
             for message in messages:
                 try:
                     send(message)
@@ -116,9 +122,10 @@ class DeadLetters:
         # Nothing was received, which is not yet nothing left: an answer of SQS that was lost hid its messages.
         left = self.count(edge)
         waiting = max(left.visible + left.hidden - len(kept), 0)
-        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept), waiting=waiting)
+        return ReplayedMessages(edge=edge, sent=sent, kept=len(kept), waiting=waiting, unsure=unsure)
 
-    def _receive(self, queue: str) -> list[MessageTypeDef]:
+    def _receive(self, queue: str) -> tuple[list[MessageTypeDef], bool]:
+        """Return messages, and whether the request was repeated: then the answer before may have held others."""
         answer = self._sqs.receive_message(
             QueueUrl=queue,
             MaxNumberOfMessages=_BATCH,
@@ -126,7 +133,7 @@ class DeadLetters:
             WaitTimeSeconds=1,
             MessageAttributeNames=["All"],
         )
-        return answer.get("Messages", [])
+        return answer.get("Messages", []), answer["ResponseMetadata"]["RetryAttempts"] > 0
 
     def _delete(self, queue: str, message: MessageTypeDef) -> None:
         """Delete what was sent. A receipt is invalid after a deletion whose answer was lost, or once it is too old."""

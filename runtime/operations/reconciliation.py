@@ -15,9 +15,9 @@ from runtime.containment import describe
 from runtime.contract import ExecutionInput, Frozen, LedgerStatus
 from runtime.executions import Executions
 from runtime.intake import start_attempt
-from runtime.ledger import Ledger, Row, timestamp
+from runtime.ledger import Account, Ledger, timestamp
 from runtime.observability import logger
-from runtime.patience import START_SECONDS, patiently, within
+from runtime.patience import START_SECONDS, is_transient, patiently, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -74,7 +74,8 @@ class Report(BaseModel):
 class Reconciliation:
     """One comparison of a stage's raw bucket, ledger and processed bucket.
 
-    Takes memory for an integer of each row and of each result: about 200 MB for a million objects.
+    Takes memory for an integer of each row and of each result, about 200 MB for a million objects, and nearly two
+    minutes of one processor for them.
 
     Parameters
     ----------
@@ -113,8 +114,14 @@ class Reconciliation:
         self._to_start: list[ExecutionInput] = []
         self.report = Report()
 
-    def check(self) -> Report:
-        """Compare, change nothing, and return what was found."""
+    def find_stuck(self) -> None:
+        """Look for what is in work for too long: among few rows, however many have their verdict."""
+        for status in _IN_WORK:
+            for row in self._ledger.with_status(status, until=timestamp(self._patience_ended)):
+                self._check_stuck(row.object_id)
+
+    def compare(self) -> None:
+        """Look for what the ledger doesn't know, and for results that are gone."""
         known = self._check_rows()
         for coordinates, uploaded_at in storage.versions(self._s3, self._raw_bucket):
             self.report.raw_versions += 1
@@ -128,45 +135,47 @@ class Reconciliation:
             elif self._ledger.row(object_id) is None:  # indexes lag, the table does not
                 self.report.add(object_id, Problem.MISSING)
                 self._to_start.append(ExecutionInput(object=coordinates))
-        return self.report
 
     def start(self, executions: Executions) -> None:
-        """Start what `check` found missing or stuck, until the first start that fails: the next run goes on."""
-        for execution in self._to_start:
+        """Start what was found missing or stuck since the last call. What fails is found again by the next run.
+
+        Where throttling does not pass, the rest is left to that run as well.
+        """
+        to_start, self._to_start = self._to_start, []
+        for execution in to_start:
             try:
-                started = patiently(
+                self.report.started += patiently(
                     lambda execution=execution: start_attempt(self._ledger, executions, execution),  # type: ignore[misc]
                     within(START_SECONDS),
                 )
             except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
                 logger.error("not started", extra={"failure": describe(error)})
-                return
-            self.report.started += started
+                if is_transient(error):
+                    return
 
     def _check_rows(self) -> set[int]:
-        """Look for what is stuck or lost; return the ids of all rows, as numbers."""
+        """Look for results that are gone; return the ids of all rows, as numbers."""
         results = {hash(key) for key in storage.keys(self._s3, self._processed_bucket)}
+        began, expired = timestamp(self._began), timestamp(self._expired) if self._expired else ""
         counts: Counter[LedgerStatus] = Counter()
         known: set[int] = set()
-        for row in self._rows():
-            counts[row.status] += 1
+        for status, row in self._rows():
+            counts[status] += 1
             known.add(int(row.object_id, 16))
-            if row.status in _IN_WORK and row.updated_at < timestamp(self._patience_ended):
-                self._check_stuck(row.object_id)
-            elif (
-                row.status is LedgerStatus.DELIVERED
-                and row.updated_at < timestamp(self._began)  # else its result may be younger than the listing
+            if (
+                status is LedgerStatus.DELIVERED
+                and expired <= row.updated_at < began  # else its result may be gone, or younger than the listing
                 and hash(row.output_key) not in results
-                and not (self._expired and row.updated_at < timestamp(self._expired))
             ):
                 self.report.add(row.object_id, Problem.LOST)
         self.report.rows = counts
         return known
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[tuple[LedgerStatus, Account]]:
         """Yield all rows. One whose status changes meanwhile may come twice, as objects go on in this order."""
         for status in LedgerStatus:
-            yield from self._ledger.with_status(status)
+            for row in self._ledger.accounts_with_status(status):
+                yield status, row
 
     def _check_stuck(self, object_id: str) -> None:
         """Look at the table, since the index may lag."""

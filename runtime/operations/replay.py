@@ -9,6 +9,8 @@ from runtime.ledger import Ledger, Row
 from runtime.operations.quarantine import reasons
 
 _FINISHED = frozenset((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
+_WITHOUT_RESULT = frozenset((LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
+"""Verdicts after which a row still tells the profile of an older result, which no further attempt replaces."""
 
 
 def selects(filter_: ReplayFilter, row: Row | None) -> bool:
@@ -26,7 +28,8 @@ def selects(filter_: ReplayFilter, row: Row | None) -> bool:
             or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in reasons(row)),
             filter_.received_since is None or row.received_at >= filter_.received_since,
             filter_.received_before is None or row.received_at < filter_.received_before,
-            filter_.profile_hash is None or (row.profile_hash or "").startswith(filter_.profile_hash),
+            filter_.profile_hash is None
+            or (row.status not in _WITHOUT_RESULT and (row.profile_hash or "").startswith(filter_.profile_hash)),
         )
     )
 

@@ -84,8 +84,13 @@ def starting_rights(stage: StageTemplate) -> set[tuple[str, str]]:
     (raw,) = [key for key in stage.resources("AWS::S3::Bucket") if "Raw" in key]
     region, account = (stage.config.region or "${AWS::Region}"), (stage.config.account or "${AWS::AccountId}")
     partition = "aws" if stage.config.region else "${AWS::Partition}"
-    machine = f"arn:{partition}:states:{region}:{account}:stateMachine:{stage.config.name}"
-    return {("states:StartExecution", machine), ("s3:ListBucketVersions", f"${{{raw}.Arn}}")}
+    states = f"arn:{partition}:states:{region}:{account}"
+    describing = {("states:DescribeExecution", f"{states}:execution:{stage.config.name}:*")}
+    return {
+        ("states:StartExecution", f"{states}:stateMachine:{stage.config.name}"),
+        ("s3:ListBucketVersions", f"${{{raw}.Arn}}"),
+        *(describing if stage.config.workflow_type == "STANDARD" else ()),
+    }
 
 
 TIMEOUTS = {"dispatcher": 120, "reconciliation": 900, "replay": 60}

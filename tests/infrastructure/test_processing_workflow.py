@@ -28,6 +28,7 @@ from runtime.contract import (
     State,
     ValidationBody,
 )
+from runtime.operations.completeness import FAR_OVERLAP
 from tests.infrastructure.conftest import StageTemplate
 
 STEPS: dict[str, tuple[str, str, str, type[BaseModel]]] = {
@@ -225,6 +226,17 @@ def test_should_wait_a_quarter_of_an_hour_for_the_tables_and_the_bus(every_stage
     assert (patient["IntervalSeconds"], patient["BackoffRate"], patient["MaxDelaySeconds"]) == (1, 2, 60)
     delays = [min(2.0**attempt, 60) for attempt in range(40)]
     assert sum(delays) / 2 > 15 * 60, "full jitter halves them on average"
+
+
+@each_record
+def test_should_give_up_a_record_before_completeness_stops_looking_for_it(
+    every_stage: StageTemplate, state: str
+) -> None:
+    """A row bears the time at which its record was begun."""
+    task = every_stage.states[state]
+    patient = task["Retry"][-1]
+    longest = (patient["MaxAttempts"] + 1) * (patient["MaxDelaySeconds"] + task["TimeoutSeconds"])
+    assert longest < FAR_OVERLAP.total_seconds()
 
 
 def audited(stage: StageTemplate, state: str) -> dict[str, dict[str, str]]:

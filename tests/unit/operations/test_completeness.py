@@ -220,5 +220,16 @@ def test_should_go_back_behind_the_last_look_as_indexes_lag(stage: Stage, bus: B
     assert bus.tick(11)["announced"] == 1
 
 
+def test_should_find_within_an_hour_what_was_recorded_long_after_its_verdict(stage: Stage, bus: Bus) -> None:
+    """The ledger was away for an hour when the workflow recorded the verdict."""
+    assert bus.tick(11)["announced"] == 0
+    coordinates = deliver(stage, "one")
+    stage.change(coordinates, updated_at=_text(datetime.now(UTC) - timedelta(minutes=60)))
+    assert bus.tick(12)["announced"] == 0
+    assert bus.tick(12 + 60)["announced"] == 1
+    assert bus.tick(12 + 120)["announced"] == 0
+    assert [each.revision for each in bus.announced()] == [1]
+
+
 def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,9 +5,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
 from runtime.ledger import timestamp
+from runtime.observability import StepFailedError
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import KEY, Operator, Stage
 
@@ -138,6 +141,64 @@ def test_should_go_on_next_time_where_a_start_is_refused(stage: Stage, monkeypat
     report = stage.invoke("reconciliation", {})
     assert (report["missing"], report["started"]) == (2, 0)
     assert unaccounted() == [2]
+
+
+def refuse_first_start(stage: Stage, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    start, refusals = stage.states.start_execution, [code]
+
+    def start_execution(**arguments: Any) -> Any:
+        if refusals:
+            raise ClientError({"Error": {"Code": refusals.pop(), "Message": KEY}}, "StartExecution")
+        return start(**arguments)
+
+    monkeypatch.setattr(stage.states, "start_execution", start_execution)
+
+
+def test_should_start_the_others_where_one_start_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("a.dcm", "b.dcm", "c.dcm"):
+        upload_long_ago(stage, monkeypatch, key)
+    refuse_first_start(stage, monkeypatch, "InvalidExecutionInput")
+    report = stage.invoke("reconciliation", {})
+    assert (report["missing"], report["started"]) == (3, 2)
+    assert {started["object"]["key"] for started in stage.started()} == {"b.dcm", "c.dcm"}
+
+
+def test_should_leave_the_rest_to_the_next_run_where_throttling_does_not_pass(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a.dcm", "b.dcm"):
+        upload_long_ago(stage, monkeypatch, key)
+    refuse_first_start(stage, monkeypatch, "ThrottlingException")
+    monkeypatch.setattr("runtime.operations.reconciliation.START_SECONDS", 0)
+    assert stage.invoke("reconciliation", {})["started"] == 0
+    assert stage.started() == []
+
+
+def test_should_start_what_is_missing_though_the_count_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_long_ago(stage, monkeypatch)
+    handler = importlib.import_module("runtime.handlers.reconciliation")
+    with Stubber(handler.cloudwatch) as refusing:
+        refusing.add_client_error("put_metric_data", "AccessDenied")
+        with pytest.raises(StepFailedError):
+            stage.invoke("reconciliation", {})
+    assert len(stage.started()) == 1
+
+
+def test_should_start_what_is_stuck_though_the_buckets_can_not_be_compared(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where they hold more than can be compared within the function's time."""
+    coordinates = stage.buckets.upload(b"content", KEY)
+    stage.ledger.receive(ExecutionInput(object=coordinates))
+    stage.change(coordinates, updated_at=LONG_AGO)
+    with Stubber(stage.buckets.s3) as refusing:
+        refusing.add_client_error("list_objects_v2", "AccessDenied")
+        with pytest.raises(StepFailedError):
+            stage.invoke("reconciliation", {})
+    assert [started["object"]["key"] for started in stage.started()] == [KEY]
+    assert unaccounted() == []
 
 
 def test_should_log_no_key(stage: Stage, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def upload(stage: Stage, content: bytes = b"content") -> ObjectCoordinates:
         ({"unfinished": True}, {"failed", "unknown"}),
         ({"reason_code": "NOT_DICOM"}, {"quarantined"}),
         ({"reason_code": "NOT"}, set()),
-        ({"profile_hash": "abab"}, {"delivered"}),
+        ({"profile_hash": "abab"}, {"delivered", "failed"}),
         ({"profile_hash": "abac"}, set()),
         ({"received_since": "2026-11-23"}, {"delivered", "quarantined", "failed", "duplicate", "unknown"}),
         ({"received_since": "2026-11-24"}, {"unknown"}),
@@ -43,9 +43,10 @@ def test_should_select_by_verdict_reason_profile_and_date(filter_: dict[str, Any
     times = {"received_at": "2026-11-23T10:00:00.000Z", "updated_at": "2026-11-25T10:00:00.000Z"}
     facts = {
         LedgerStatus.DELIVERED: DELIVERED,
-        LedgerStatus.QUARANTINED: {"reason_codes": "NOT_DICOM OTHER"},
-        LedgerStatus.FAILED: {"error": "NOT_DICOM"},
-        LedgerStatus.DUPLICATE: {"duplicate_of": "0" * 32},
+        # After an attempt that was delivered: the old result is there, and its profile.
+        LedgerStatus.QUARANTINED: DELIVERED | {"reason_codes": "NOT_DICOM OTHER"},
+        LedgerStatus.FAILED: DELIVERED | {"error": "NOT_DICOM"},
+        LedgerStatus.DUPLICATE: DELIVERED | {"duplicate_of": "0" * 32},
     }
     place = {"object_id": "0" * 32, "bucket": RAW, "key": KEY, "version_id": "v", "size": 1, "etag": "e"}
     rows: dict[str, Row | None] = {
