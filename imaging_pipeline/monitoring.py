@@ -47,6 +47,7 @@ class Monitoring(Construct):
         buckets: DicomBuckets,
         functions: PipelineFunctions,
         state_machine: sfn.StateMachine,
+        replay: sfn.StateMachine,
         intake: Intake,
         announcements: Announcements,
         zone: Zone,
@@ -56,6 +57,7 @@ class Monitoring(Construct):
         self._buckets = {"Raw": buckets.raw, "Processed": buckets.processed}
         self._functions = functions.functions
         self._state_machine = state_machine
+        self._replay = replay
         self._intake = intake
         self.topic = alarm_topic(
             self,
@@ -136,6 +138,13 @@ class Monitoring(Construct):
             self._state_machine.metric_timed_out(period=PERIOD, statistic="Sum"),
             above=thresholds.timed_out_executions,
             meaning="Executions ran out of time before they had a verdict. Look for throttled functions.",
+        )
+
+        self._alarm(
+            "ReplaysFailed",
+            self._replay.metric_failed(period=PERIOD, statistic="Sum"),
+            above=thresholds.failed_replays,
+            meaning="A replay did not get to every object. Its results name the keys; replay them again.",
         )
 
     def _alarm_on_functions(self) -> None:

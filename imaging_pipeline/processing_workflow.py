@@ -17,8 +17,8 @@ from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.stages import StageConfig
-from imaging_pipeline.task_retries import TASK_MARGIN_SECONDS, retry_patiently
-from imaging_pipeline.verdict_states import ATTEMPT, SERVICE_TIMEOUT_SECONDS, VerdictStates
+from imaging_pipeline.task_retries import SERVICE_TIMEOUT_SECONDS, TASK_MARGIN_SECONDS, retry_patiently
+from imaging_pipeline.verdict_states import ATTEMPT, VerdictStates
 from imaging_pipeline.zones import Zone
 from runtime.contract import (
     AppliedProfile,

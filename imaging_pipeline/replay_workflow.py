@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
@@ -11,11 +11,15 @@ from constructs import Construct
 
 from imaging_pipeline.log_groups import log_group
 from imaging_pipeline.stages import StageConfig
-from imaging_pipeline.task_retries import TASK_MARGIN_SECONDS, retry_patiently
+from imaging_pipeline.task_retries import SERVICE_TIMEOUT_SECONDS, TASK_MARGIN_SECONDS, retry_patiently
 from imaging_pipeline.zones import Zone
 from runtime.contract import Function, ReplayState
 
 RESULTS_PREFIX = "replays/"
+RUN = "$.run"
+COUNTS = "$.counts"
+UNREPLAYED = ("Failed", "TimedOut", "Aborted")
+"""Counts of a map's items that are none of those replayed."""
 TIMEOUT = Duration.days(30)
 
 
@@ -57,8 +61,8 @@ class ReplayWorkflow(Construct):
             max_concurrency=config.replay_concurrency,
             tolerated_failure_percentage=config.replay_tolerated_failure_percent,
             map_execution_type=sfn.StateMachineType.EXPRESS,
-            result_path=sfn.JsonPath.DISCARD,
-            # The emulator knows no ResultWriter.
+            # The emulator knows no ResultWriter, without which a map doesn't tell what its run is called.
+            result_path=sfn.JsonPath.DISCARD if config.runs_on_this_machine else RUN,
             result_writer_v2=None if config.runs_on_this_machine else _results(operations_bucket),
         )
         each.item_processor(self._replay_object(function))
@@ -66,7 +70,7 @@ class ReplayWorkflow(Construct):
             self,
             "StateMachine",
             state_machine_name=name,
-            definition_body=sfn.DefinitionBody.from_chainable(each.next(sfn.Succeed(self, ReplayState.REPLAYED))),
+            definition_body=sfn.DefinitionBody.from_chainable(each.next(self._end(name))),
             timeout=TIMEOUT,
             tracing_enabled=config.xray,
             encryption_configuration=zone.workflow_encryption(name),
@@ -74,6 +78,39 @@ class ReplayWorkflow(Construct):
         )
         # Results are written in parts, and completing an upload decrypts them.
         zone.allow(self.state_machine, "Decrypt", "GenerateDataKey", via="s3")
+
+    def _end(self, name: str) -> sfn.IChainable:
+        """Succeed where every key was replayed. A map itself succeeds with as many failures as are tolerated."""
+        replayed = sfn.Succeed(self, ReplayState.REPLAYED)
+        if self._config.runs_on_this_machine:
+            return replayed
+        run = Stack.of(self).format_arn(
+            service="states",
+            resource="mapRun",
+            resource_name=f"{name}/*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        counting = tasks.CallAwsService(
+            self,
+            ReplayState.COUNT_KEYS,
+            service="sfn",
+            action="describeMapRun",
+            parameters={"MapRunArn": sfn.JsonPath.string_at(f"{RUN}.MapRunArn")},
+            iam_action="states:DescribeMapRun",
+            iam_resources=[run],
+            result_selector={count: sfn.JsonPath.number_at(f"$.ItemCounts.{count}") for count in UNREPLAYED},
+            result_path=COUNTS,
+            task_timeout=sfn.Timeout.duration(Duration.seconds(SERVICE_TIMEOUT_SECONDS)),
+        )
+        counting.add_retry(interval=Duration.seconds(2), backoff_rate=2, max_attempts=8)
+        incomplete = sfn.Fail(
+            self,
+            ReplayState.INCOMPLETE,
+            error=ReplayState.INCOMPLETE,
+            cause=f"Not every key was replayed: the operations bucket lists them below {RESULTS_PREFIX}. Repeat it.",
+        )
+        some = sfn.Condition.or_(*(sfn.Condition.number_greater_than(f"{COUNTS}.{count}", 0) for count in UNREPLAYED))
+        return counting.next(sfn.Choice(self, ReplayState.ALL_REPLAYED).when(some, incomplete).otherwise(replayed))
 
     def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
         timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS

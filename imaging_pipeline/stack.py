@@ -116,6 +116,7 @@ class ImagingPipelineStack(Stack):
             buckets=buckets,
             functions=functions,
             state_machine=workflow.state_machine,
+            replay=replay.state_machine,
             intake=intake,
             announcements=announcements,
             zone=zones.phi,

@@ -56,7 +56,7 @@ class FunctionSettings(Settings):
 # The dispatcher's time-out also sets how long a message of a killed dispatcher waits for the next one.
 DEFAULTS: Mapping[Function, Mapping[str, int]] = {
     Function.DISPATCHER: {"timeout_seconds": 120},
-    Function.RECONCILIATION: {"timeout_seconds": 900, "memory_mb": 1769},  # one whole processor
+    Function.RECONCILIATION: {"timeout_seconds": 900, "memory_mb": 1792},  # a whole processor
     Function.REPLAY: {"timeout_seconds": 60},
 }
 
@@ -66,6 +66,7 @@ class AlarmThresholds(Settings):
 
     failed_executions: int = Field(default=0, ge=0)
     timed_out_executions: int = Field(default=0, ge=0)
+    failed_replays: int = Field(default=0, ge=0, description="replays that did not get to every object")
     error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
     throttles: int = Field(default=0, ge=0, description="of a function")
     dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")

@@ -1,4 +1,4 @@
-"""How long a task that invokes a function waits for it, and what it makes of trouble."""
+"""How long a task waits for what it invokes, and what it makes of trouble."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from runtime.contract import STEP_FAILED
 
 # A task waits this much longer than its function may run, so that the function's own time-out is what is reported.
 TASK_MARGIN_SECONDS = 15
+SERVICE_TIMEOUT_SECONDS = 30
+"""How long a task that asks a service waits for it."""
 
 # Trouble at AWS. The others are what a crash, memory exhaustion or a time-out of a function arrives as.
 SERVICE_ERRORS = ["Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException"]

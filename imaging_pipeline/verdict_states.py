@@ -14,6 +14,7 @@ from constructs import Construct
 from imaging_pipeline.audit import AuditTable
 from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
+from imaging_pipeline.task_retries import SERVICE_TIMEOUT_SECONDS
 from runtime.contract import (
     LEDGER_CONDITION,
     LEDGER_VERDICTS,
@@ -33,7 +34,6 @@ from runtime.contract import (
     verdict_record_id,
 )
 
-SERVICE_TIMEOUT_SECONDS = 30
 VERSION: int = Announcement().version
 
 # The dispatcher named the execution: the object's id, and from the second attempt on `-<attempt>`.

@@ -78,7 +78,10 @@ class ReplayState(StrEnum):
 
     REPLAY_OBJECTS = "ReplayObjects"
     REPLAY_OBJECT = "ReplayObject"
+    COUNT_KEYS = "CountKeys"
+    ALL_REPLAYED = "AllReplayed?"
     REPLAYED = "ReplayedState"
+    INCOMPLETE = "IncompleteState"
 
 
 class Metric(StrEnum):

@@ -112,6 +112,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "sqs:SendMessage": "sends messages",
     "ssm:GetParameter": "reads the parameter",
     "states:DescribeExecution": "looks at executions",
+    "states:DescribeMapRun": "counts what a map did",
     "states:RedriveExecution": "redrives executions",
     "states:StartExecution": "starts executions",
     "states:StopExecution": "stops executions",

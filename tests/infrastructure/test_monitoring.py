@@ -14,6 +14,7 @@ ALARMS = {
     "ExecutionsFailed": ("ExecutionsFailed", "Sum", 0),
     "ExecutionsTimedOut": ("ExecutionsTimedOut", "Sum", 0),
     "PipelineFailures": ("PipelineFailure", "Sum", 0),
+    "ReplaysFailed": ("ExecutionsFailed", "Sum", 0),
     **{f"{name.capitalize()}Throttles": ("Throttles", "Sum", 0) for name in Function},
     "IntakeDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
     "ScheduleDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
@@ -83,12 +84,14 @@ def test_should_take_thresholds_from_the_stage() -> None:
         "denied_requests": 6,
         "queue_age_seconds": 7,
         "unaccounted": 8,
+        "failed_replays": 9,
     }
     found = {name: alarm["Threshold"] for name, alarm in alarms(StageTemplate("dev", alarms=thresholds)).items()}
     assert found == {
         "ExecutionsFailed": 1,
         "PipelineFailures": 1,
         "ExecutionsTimedOut": 2,
+        "ReplaysFailed": 9,
         **dict.fromkeys(ERROR_RATES, 3),
         **{f"{name.capitalize()}Throttles": 4 for name in Function},
         "IntakeDeadLetters": 5,
@@ -144,4 +147,6 @@ def test_should_show_throughput_latency_verdicts_and_cost(every_stage: StageTemp
     gigabyte_seconds = [
         m[0]["expression"] for m in widgets["Cost: Lambda GB-seconds, an hour"]["metrics"] if len(m) == 1
     ]
-    assert gigabyte_seconds == [f"{f}_ms / 1000 * 0.5" for f in Function]
+    assert gigabyte_seconds == [
+        f"{name}_ms / 1000 * {every_stage.config.functions[name].memory_mb / 1024}" for name in Function
+    ]

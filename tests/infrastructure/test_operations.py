@@ -71,6 +71,27 @@ def test_should_replay_what_is_listed_below_a_prefix_one_child_execution_a_key(e
     assert definition["States"][ReplayState.REPLAYED] == {"Type": "Succeed"}
 
 
+def test_should_end_a_replay_well_only_where_it_got_to_every_key(every_stage: StageTemplate) -> None:
+    """A map succeeds as long as no more fail than are tolerated."""
+    states = every_stage.machine("Replay")["States"]
+    following = states[ReplayState.REPLAY_OBJECTS]["Next"]
+    if every_stage.config.stage == "local":
+        assert following == ReplayState.REPLAYED, "in the emulator a map doesn't tell its run"
+        return
+    counting, choice = states[following], states[states[following]["Next"]]
+    assert counting["Resource"].endswith(":aws-sdk:sfn:describeMapRun")
+    assert counting["Parameters"] == {"MapRunArn.$": "$.run.MapRunArn"}
+    counts = {f"$.counts.{name.removesuffix('.$')}" for name in counting["ResultSelector"]}
+    assert set(counting["ResultSelector"].values()) == {
+        f"$.ItemCounts.{name}" for name in ("Failed", "TimedOut", "Aborted")
+    }
+    (rule,) = choice["Choices"]
+    assert {each["Variable"] for each in rule["Or"]} == counts
+    assert {each["NumericGreaterThan"] for each in rule["Or"]} == {0}
+    assert states[rule["Next"]]["Type"] == "Fail"
+    assert choice["Default"] == ReplayState.REPLAYED
+
+
 def test_should_wait_patiently_when_a_replay_is_throttled(every_stage: StageTemplate) -> None:
     states = every_stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]["States"]
     (task,) = states.values()

@@ -102,7 +102,7 @@ def test_should_run_on_arm_with_512_mb_for_300_s_by_default(dev: StageTemplate, 
     properties = function(dev, name)
     assert properties["Architectures"] == ["arm64"]
     assert properties["Runtime"] == "python3.12"
-    assert properties["MemorySize"] == 512
+    assert properties["MemorySize"] == (1792 if name == "reconciliation" else 512)
     assert properties["Timeout"] == TIMEOUTS.get(name, 300)
     assert properties["Handler"] == f"runtime.handlers.{name}.handler"
     assert properties["TracingConfig"] == {"Mode": "Active"}

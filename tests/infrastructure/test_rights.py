@@ -269,7 +269,10 @@ def is_of_one_resource(rights: Rights, pattern: str) -> bool:
     """Tell whether a pattern begins with the name of one resource, as objects and indexes of it do."""
     fixed = pattern.split("*", maxsplit=1)[0]
     executions = [
-        arn.replace(":stateMachine:", ":execution:") for arn in rights.policies.arns.values() if ":stateMachine:" in arn
+        arn.replace(":stateMachine:", kind)
+        for arn in rights.policies.arns.values()
+        if ":stateMachine:" in arn
+        for kind in (":execution:", ":mapRun:")
     ]
     return any(
         fixed == arn or fixed.startswith((f"{arn}/", f"{arn}:"))
@@ -342,7 +345,14 @@ def needed(rights: Rights, states: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "s3:ListBucket", resolved(state["ItemReader"]["Parameters"]["Bucket"])
         elif state["Type"] == "Task":
             action, resource = call(state)
-            yield action, f"{rights.raw}/*" if action.startswith("s3:") else resolved(resource)
+            own = {"s3": f"{rights.raw}/*", "states": map_runs(rights)}
+            yield action, own.get(action.partition(":")[0]) or resolved(resource)
+
+
+def map_runs(rights: Rights) -> str:
+    """ARN of the runs of the replay workflow's map."""
+    (machine,) = [arn for arn in rights.policies.arns.values() if arn.endswith("-replay") and ":stateMachine:" in arn]
+    return f"{machine.replace(':stateMachine:', ':mapRun:')}/*"
 
 
 def call(task: dict[str, Any]) -> tuple[str, str]:
@@ -353,6 +363,7 @@ def call(task: dict[str, Any]) -> tuple[str, str]:
         "lambda:invoke": lambda: ("lambda:InvokeFunction", parameters["FunctionName"]),
         "dynamodb:updateItem": lambda: ("dynamodb:UpdateItem", parameters["TableName"]),
         "aws-sdk:dynamodb:executeStatement": lambda: ("dynamodb:PartiQLInsert", inserted_into(parameters["Statement"])),
+        "aws-sdk:sfn:describeMapRun": lambda: ("states:DescribeMapRun", "runs of its map"),
         "events:putEvents": lambda: ("events:PutEvents", parameters["Entries"][0]["EventBusName"]),
         "aws-sdk:cloudwatch:putMetricData": lambda: ("cloudwatch:PutMetricData", "*"),
         "aws-sdk:s3:putObjectTagging": lambda: (
