@@ -51,7 +51,7 @@ LEDGER_ACTIONS: Mapping[Function, tuple[str, ...]] = {
     Function.INGESTION: ("UpdateItem",),
     Function.DEIDENTIFICATION: ("GetItem", "UpdateItem"),
     Function.REPLAY: ("GetItem", "UpdateItem"),
-    Function.RECONCILIATION: ("GetItem", "UpdateItem"),
+    Function.RECONCILIATION: ("BatchGetItem", "GetItem", "UpdateItem"),
 }
 
 
@@ -166,6 +166,7 @@ class PipelineFunctions(Construct):
                     "RAW_BUCKET": buckets.raw.bucket_name,
                     "STUCK_AFTER_SECONDS": config.stuck_after_seconds,
                     "PROCESSED_RETENTION_DAYS": config.processed_retention_days or 0,
+                    "TIMEOUT_SECONDS": config.functions[Function.RECONCILIATION].timeout_seconds,
                 },
             ),
             Function.COMPLETENESS: (

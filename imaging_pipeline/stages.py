@@ -56,7 +56,7 @@ class FunctionSettings(Settings):
 # The dispatcher's time-out also sets how long a message of a killed dispatcher waits for the next one.
 DEFAULTS: Mapping[Function, Mapping[str, int]] = {
     Function.DISPATCHER: {"timeout_seconds": 120},
-    Function.RECONCILIATION: {"timeout_seconds": 900, "memory_mb": 1792},  # a whole processor
+    Function.RECONCILIATION: {"timeout_seconds": 900},
     Function.REPLAY: {"timeout_seconds": 60},
 }
 

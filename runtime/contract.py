@@ -320,7 +320,9 @@ class LedgerAttribute(StrEnum):
 STUDY_ITEMS = "study#"
 """Beginning of the names of the items that say what of a study was announced."""
 CHECKPOINT_ITEMS = "checkpoint#"
-"""Beginning of the names of the items that say how far a scheduled check got."""
+"""Beginning of the names of the items that say how far a scheduled check got. They hold times."""
+PLACE_ITEMS = "place#"
+"""Beginning of the names of the items that say where a check of everything goes on. They may hold objects' keys."""
 
 
 class Outline(Frozen):
@@ -711,6 +713,7 @@ class ReconciliationVariables(StartingVariables):
     PROCESSED_BUCKET: str
     STUCK_AFTER_SECONDS: int = Field(gt=0, description="without a verdict, when its execution can't be running")
     PROCESSED_RETENTION_DAYS: int = Field(default=0, ge=0, description="after which a result expires; 0: never")
+    TIMEOUT_SECONDS: int = Field(gt=0, description="of the function")
 
 
 class CompletenessVariables(LedgerVariables):

@@ -7,6 +7,8 @@ verdicts itself, by the expressions of `runtime.contract`.
 from __future__ import annotations
 
 import hashlib
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,6 +22,7 @@ from runtime.contract import (
     CHECKPOINT_ITEMS,
     LEDGER_CONDITION,
     LEDGER_VERDICTS,
+    PLACE_ITEMS,
     STUDY_ITEMS,
     ExecutionInput,
     Frozen,
@@ -63,6 +66,8 @@ _AS_SEEN: Final = "#attempt = :attempt AND #status = :status"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
 _COUNTED: Final = " ADD #revision :one"
 _OUTLINE: Final = tuple(Outline.model_fields)
+_BATCH: Final = 100
+"""Items that one request may ask for ("BatchGetItem")."""
 _SERIALIZER: Final = TypeSerializer()
 _DESERIALIZER: Final = TypeDeserializer()
 
@@ -135,12 +140,12 @@ class Row(Outline):
         return self.current_attempt.model_copy(update=changes)
 
 
-class Account(NamedTuple):
-    """What of a row is compared with the buckets; of millions of rows, no more is read."""
+class DeliveredResult(NamedTuple):
+    """What of the row of a delivered object is compared with the processed bucket; of many rows, no more is read."""
 
     object_id: str
     updated_at: str
-    output_key: str | None = None
+    output_key: str
 
 
 class Claim(Frozen):
@@ -250,12 +255,26 @@ class Ledger:
         )
         return map(Outline.model_validate, items)
 
-    def accounts_with_status(self, status: LedgerStatus) -> Iterator[Account]:
-        """Yield the accounts of all rows with a status, oldest change first."""
+    def delivered(self, *, since: str = "", until: str = "~") -> Iterator[DeliveredResult]:
+        """Yield the results that were delivered between two times (ISO 8601, UTC), oldest first."""
+        status = LedgerStatus.DELIVERED.value
         items = self._query(
-            LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, " ", "~", attributes=Account._fields
+            LedgerIndex.BY_STATUS,
+            LedgerAttribute.STATUS,
+            status,
+            since or " ",
+            until,
+            attributes=DeliveredResult._fields,
         )
-        return (Account(**item) for item in items)
+        return (DeliveredResult(**item) for item in items)
+
+    def unknown(self, object_ids: Sequence[str]) -> set[str]:
+        """Return which of these objects have no row, or one that was opened a moment ago."""
+        unknown: set[str] = set()
+        for first in range(0, len(object_ids), _BATCH):
+            batch = object_ids[first : first + _BATCH]
+            unknown |= set(batch) - self._known(batch)
+        return unknown
 
     def outlines_of_study(self, study_id: str) -> Iterator[Outline]:
         """Yield the outlines of a study's rows, oldest change first."""
@@ -325,6 +344,15 @@ class Ledger:
         condition = f"{_UNKNOWN} OR #reached < :reached"
         self._update(CHECKPOINT_ITEMS + name, "SET #reached = :reached", {":reached": reached}, condition=condition)
 
+    def place(self, name: str) -> str:
+        """Return where a check of everything goes on; empty where it begins."""
+        item = self._item(PLACE_ITEMS + name)
+        return "" if item is None else str(item["reached"])
+
+    def keep_place(self, name: str, reached: str) -> None:
+        """Record where a check of everything goes on."""
+        self._update(PLACE_ITEMS + name, "SET #reached = :reached", {":reached": reached})
+
     def _advance(
         self,
         execution: ExecutionInput,
@@ -338,20 +366,34 @@ class Ledger:
         values = {f":{name}": value for name, value in (progress | dict(facts)).items()}
         return self._update(execution.object.object_id, update, values, condition=condition)
 
-    def _update(self, name: str, update: str, values: Mapping[str, Any], *, condition: str) -> bool:
-        """Change an item under a condition; tell whether it held."""
+    def _update(self, name: str, update: str, values: Mapping[str, Any], *, condition: str = "") -> bool:
+        """Change an item, under a condition where there is one; tell whether it held."""
+        conditions: Any = {"ConditionExpression": condition} if condition else {}
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=_encoded({LedgerAttribute.OBJECT_ID: name}),
                 UpdateExpression=update,
-                ConditionExpression=condition,
                 ExpressionAttributeNames=expression_names(update, condition),
                 ExpressionAttributeValues=_encoded(values),
+                **conditions,
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
         return True
+
+    def _known(self, object_ids: Sequence[str]) -> set[str]:
+        """Return which of up to a hundred objects have a row."""
+        keys = [_encoded({LedgerAttribute.OBJECT_ID: object_id}) for object_id in object_ids]
+        asked: Any = {self._table: {"Keys": keys, "ProjectionExpression": LedgerAttribute.OBJECT_ID}}
+        known: set[str] = set()
+        while True:
+            answer = self._client.batch_get_item(RequestItems=asked)
+            known |= {_decoded(item)[LedgerAttribute.OBJECT_ID] for item in answer["Responses"].get(self._table, [])}
+            if not answer["UnprocessedKeys"]:
+                return known
+            asked = answer["UnprocessedKeys"]
+            time.sleep(random.uniform(0, 1))  # noqa: S311 - spreads load, guards no secret
 
     def _item(self, name: str) -> dict[str, Any] | None:
         key = _encoded({LedgerAttribute.OBJECT_ID: name})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -25,7 +25,12 @@ from runtime.dicom.errors import DicomError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, GetObjectOutputTypeDef, HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import (
+        CompletedPartTypeDef,
+        GetObjectOutputTypeDef,
+        HeadObjectOutputTypeDef,
+        ObjectVersionTypeDef,
+    )
     from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 SINGLE_PUT_LIMIT = 8 * 1024 * 1024
@@ -43,6 +48,7 @@ SKIPPED_AT_ONCE = 1024 * 1024
 READ_ATTEMPTS = 4
 DICOM_MEDIA_TYPE = "application/dicom"
 
+_MARKERS = ("KeyMarker", "VersionIdMarker")
 _GONE = frozenset(("NoSuchKey", "NoSuchVersion", "404"))
 _BROKEN_BODY = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _CRC_PERIOD = 2**64 - 1
@@ -112,28 +118,48 @@ def exists(client: S3Client, bucket: str, key: str) -> bool:
     return True
 
 
-def versions(client: S3Client, bucket: str, key: str = "") -> Iterator[tuple[ObjectCoordinates, datetime]]:
-    """Yield every version of a bucket's objects, or of one of them, with the time of its upload.
+class VersionPage(NamedTuple):
+    """A part of the list of a bucket's versions."""
 
-    In the order of keys, newest version of a key first.
-    """
+    versions: Sequence[tuple[ObjectCoordinates, datetime]]
+    """each with the time of its upload, in the order of keys, newest version of a key first"""
+    following: Mapping[str, str]
+    """what asks for the next page; nothing after the last"""
+
+
+def version_pages(client: S3Client, bucket: str, start: Mapping[str, str]) -> Iterator[VersionPage]:
+    """Yield the pages of a bucket's versions: all of them, or from where a page's `following` says."""
+    while True:
+        answer = client.list_object_versions(Bucket=bucket, **start)  # type: ignore[arg-type]
+        found = [(_coordinates(bucket, version), version["LastModified"]) for version in answer.get("Versions", [])]
+        start = {name: answer[f"Next{name}"] for name in _MARKERS if f"Next{name}" in answer}  # type: ignore[literal-required]
+        yield VersionPage(found, start)
+        if not start:
+            return
+
+
+def versions(client: S3Client, bucket: str, key: str) -> Iterator[ObjectCoordinates]:
+    """Yield every version of an object, newest first."""
     for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
         for version in page.get("Versions", []):
-            if key and version["Key"] != key:  # S3 lists in the order of keys, and `key` is the first with this prefix
+            if version["Key"] != key:  # S3 lists in the order of keys, and `key` is the first with this prefix
                 return
-            coordinates = ObjectCoordinates(
-                bucket=bucket,
-                key=version["Key"],
-                version_id=version["VersionId"],
-                size=version["Size"],
-                etag=version["ETag"].strip('"'),
-            )
-            yield coordinates, version["LastModified"]
+            yield _coordinates(bucket, version)
 
 
-def keys(client: S3Client, bucket: str) -> Iterator[str]:
-    """Yield the key of every object that a bucket holds now."""
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+def _coordinates(bucket: str, version: ObjectVersionTypeDef) -> ObjectCoordinates:
+    return ObjectCoordinates(
+        bucket=bucket,
+        key=version["Key"],
+        version_id=version["VersionId"],
+        size=version["Size"],
+        etag=version["ETag"].strip('"'),
+    )
+
+
+def keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
+    """Yield the key of every object that a bucket holds below a prefix now."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (item["Key"] for item in page.get("Contents", []))
 
 

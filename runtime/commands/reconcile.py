@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(report)
     console.complain(arguments, f"{report.total} unaccounted, {report.started} of them started")
+    if not report.complete:
+        console.complain(arguments, "not all was compared in the time there is: the stage's next checks go on")
     return 1 if report.total else 0
 
 
@@ -53,9 +55,8 @@ def _reconcile(stage: Stage, *, start: bool) -> Report:
 
 
 def _print(report: Report) -> None:
-    counts = report.model_dump(exclude={"rows", "unaccounted"})
+    counts = report.model_dump(exclude={"complete", "unaccounted"})
     table = [(name.replace("_", " "), count) for name, count in counts.items()]
-    table += [(f"rows {status}", count) for status, count in report.rows.items()]
     console.print_table(("WHAT", "OBJECTS"), table)
     if report.unaccounted:
         sys.stdout.write("\n")

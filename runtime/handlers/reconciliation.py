@@ -18,12 +18,16 @@ from runtime.intake import accepts
 from runtime.ledger import Ledger, dynamodb_client
 from runtime.observability import logger, metrics, step
 from runtime.operations.reconciliation import Reconciliation, Report
+from runtime.patience import within
 
 variables = ReconciliationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
 cloudwatch = cloudwatch_client()
 ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
+
+COLD_START_SECONDS = 10
+"""Of the function's time, what may be gone when it is asked."""
 
 
 class Request(BaseModel):
@@ -39,17 +43,14 @@ def handler(event: dict[str, Any]) -> Report:
     reconciliation = Reconciliation(
         s3,
         ledger,
+        executions if request.start else None,
         raw_bucket=variables.RAW_BUCKET,
         processed_bucket=variables.PROCESSED_BUCKET,
         accepts=lambda key: accepts(key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES),
         stuck_after=timedelta(seconds=variables.STUCK_AFTER_SECONDS),
         results_expire_after=timedelta(days=days) if (days := variables.PROCESSED_RETENTION_DAYS) else None,
     )
-    for find in (reconciliation.find_stuck, reconciliation.compare):
-        find()
-        if request.start:
-            reconciliation.start(executions)
-    report = reconciliation.report
+    report = reconciliation.run(within(variables.TIMEOUT_SECONDS - COLD_START_SECONDS))
     logger.info("reconciled", extra={"report": report.model_dump(mode="json", exclude={"unaccounted"})})
     metrics.add_metric(name="RawVersions", unit=MetricUnit.Count, value=report.raw_versions)
     put_count(cloudwatch, variables.STAGE, Metric.UNACCOUNTED, report.total)

@@ -33,7 +33,7 @@ def handler(event: dict[str, Any]) -> ReplayAnswer:
     outcomes: dict[str, Replayed] = {}
     if accepts(item.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
         seconds_left = within(PATIENCE_SECONDS)
-        for coordinates, _ in storage.versions(s3, item.bucket, item.key):
+        for coordinates in storage.versions(s3, item.bucket, item.key):
             outcomes[coordinates.object_id] = patiently(
                 lambda coordinates=coordinates: replay(ledger, executions, coordinates, item.filter),  # type: ignore[misc]
                 seconds_left,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, Field
 
 from runtime import storage
 from runtime.containment import describe
-from runtime.contract import ExecutionInput, Frozen, LedgerStatus
+from runtime.contract import ExecutionInput, Frozen, LedgerStatus, ObjectCoordinates
 from runtime.executions import Executions
 from runtime.intake import start_attempt
-from runtime.ledger import Account, Ledger, timestamp
+from runtime.ledger import Ledger, timestamp
 from runtime.observability import logger
 from runtime.patience import START_SECONDS, is_transient, patiently, within
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 LISTED: Final = 1000
 """Unaccounted objects that a report names; it counts all of them."""
+
+STUDIES: Final = 64
+"""Studies whose lists of results are kept while rows are compared."""
+RESERVE_SECONDS: Final = 30.0
+"""That must be left to compare another page."""
+RAW: Final = "raw"
+RESULTS: Final = "results"
 
 _IN_WORK: Final = (LedgerStatus.RECEIVED, LedgerStatus.RUNNING)
 
@@ -49,14 +57,15 @@ class Unaccounted(Frozen):
 class Report(BaseModel):
     """What a reconciliation found. Holds ids and counts only."""
 
-    raw_versions: int = Field(default=0, description="in the raw bucket, those that are not accepted included")
+    raw_versions: int = Field(default=0, description="compared, those that are not accepted included")
     ignored: int = Field(default=0, description="versions whose key the pipeline does not accept")
     recent: int = Field(default=0, description="versions without a row, too young to be missed")
-    rows: Mapping[LedgerStatus, int] = Field(default={}, description="of the ledger, by status")
+    results: int = Field(default=0, description="that were delivered, and looked for")
     missing: int = 0
     stuck: int = 0
     lost: int = 0
     started: int = Field(default=0, description="of the missing and stuck ones")
+    complete: bool = Field(default=True, description="whether all were compared, or some are left to the next run")
     unaccounted: list[Unaccounted] = Field(default=[], description=f"the first {LISTED}")
 
     @property
@@ -72,15 +81,17 @@ class Report(BaseModel):
 
 
 class Reconciliation:
-    """One comparison of a stage's raw bucket, ledger and processed bucket.
+    """A comparison of a stage's raw bucket, ledger and processed bucket.
 
-    Takes memory for an integer of each row and of each result, about 200 MB for a million objects, and nearly two
-    minutes of one processor for them.
+    Where there are more objects than one run has time for, it keeps its places in the ledger, and the next goes on
+    there.
 
     Parameters
     ----------
     s3, ledger
         What is read.
+    executions
+        To start what is missing or stuck, as soon as it is found; None to look only, and to keep no place.
     raw_bucket, processed_bucket
         Names.
     accepts
@@ -95,6 +106,7 @@ class Reconciliation:
         self,
         s3: S3Client,
         ledger: Ledger,
+        executions: Executions | None,
         *,
         raw_bucket: str,
         processed_bucket: str,
@@ -104,84 +116,102 @@ class Reconciliation:
     ) -> None:
         self._s3 = s3
         self._ledger = ledger
+        self._executions = executions
+        self._looks_only = executions is None
         self._raw_bucket = raw_bucket
         self._processed_bucket = processed_bucket
         self._accepts = accepts
         self._began = datetime.now(UTC)
         self._patience_ended = self._began - stuck_after
         # A day less: S3 expires what is due at midnight, and the row is a little younger than its result.
-        self._expired = self._began - (results_expire_after - timedelta(days=1)) if results_expire_after else None
-        self._to_start: list[ExecutionInput] = []
+        self._expired = (
+            timestamp(self._began - (results_expire_after - timedelta(days=1))) if results_expire_after else ""
+        )
+        self._results_below = lru_cache(STUDIES)(self._list_results)
         self.report = Report()
 
-    def find_stuck(self) -> None:
-        """Look for what is in work for too long: among few rows, however many have their verdict."""
+    def run(self, seconds_left: Callable[[], float]) -> Report:
+        """Look for what is stuck, then missing, then lost. Each has a third of the time, and what was left over."""
+        third = seconds_left() / 3
+        self._find_stuck(lambda: seconds_left() - 2 * third)
+        self._find_missing(lambda: seconds_left() - third)
+        self._find_lost(seconds_left)
+        return self.report
+
+    def _find_stuck(self, seconds_left: Callable[[], float]) -> None:
+        """Look at what is in work for too long: few rows, however many have their verdict."""
         for status in _IN_WORK:
-            for row in self._ledger.with_status(status, until=timestamp(self._patience_ended)):
-                self._check_stuck(row.object_id)
-
-    def compare(self) -> None:
-        """Look for what the ledger doesn't know, and for results that are gone."""
-        known = self._check_rows()
-        for coordinates, uploaded_at in storage.versions(self._s3, self._raw_bucket):
-            self.report.raw_versions += 1
-            object_id = coordinates.object_id
-            if not self._accepts(coordinates.key):
-                self.report.ignored += 1
-            elif int(object_id, 16) in known:
-                continue
-            elif uploaded_at > self._patience_ended:
-                self.report.recent += 1
-            elif self._ledger.row(object_id) is None:  # indexes lag, the table does not
-                self.report.add(object_id, Problem.MISSING)
-                self._to_start.append(ExecutionInput(object=coordinates))
-
-    def start(self, executions: Executions) -> None:
-        """Start what was found missing or stuck since the last call. What fails is found again by the next run.
-
-        Where throttling does not pass, the rest is left to that run as well.
-        """
-        to_start, self._to_start = self._to_start, []
-        for execution in to_start:
-            try:
-                self.report.started += patiently(
-                    lambda execution=execution: start_attempt(self._ledger, executions, execution),  # type: ignore[misc]
-                    within(START_SECONDS),
-                )
-            except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
-                logger.error("not started", extra={"failure": describe(error)})
-                if is_transient(error):
+            for indexed in self._ledger.with_status(status, until=timestamp(self._patience_ended)):
+                row = self._ledger.row(indexed.object_id)  # indexes lag, the table does not
+                if row is None or row.status not in _IN_WORK or row.updated_at >= timestamp(self._patience_ended):
+                    continue
+                never_started = row.status is LedgerStatus.RECEIVED
+                self._found(Problem.STUCK, row.current_attempt if never_started else row.next_attempt())
+                if seconds_left() < RESERVE_SECONDS:
+                    self.report.complete = False
                     return
 
-    def _check_rows(self) -> set[int]:
-        """Look for results that are gone; return the ids of all rows, as numbers."""
-        results = {hash(key) for key in storage.keys(self._s3, self._processed_bucket)}
-        began, expired = timestamp(self._began), timestamp(self._expired) if self._expired else ""
-        counts: Counter[LedgerStatus] = Counter()
-        known: set[int] = set()
-        for status, row in self._rows():
-            counts[status] += 1
-            known.add(int(row.object_id, 16))
-            if (
-                status is LedgerStatus.DELIVERED
-                and expired <= row.updated_at < began  # else its result may be gone, or younger than the listing
-                and hash(row.output_key) not in results
-            ):
+    def _find_missing(self, seconds_left: Callable[[], float]) -> None:
+        """Look for versions that the ledger does not know, a page of the raw bucket's list after the other."""
+        place = self._place(RAW)
+        for page in storage.version_pages(self._s3, self._raw_bucket, json.loads(place or "{}")):
+            self._compare_versions(page.versions)
+            if page.following and seconds_left() < RESERVE_SECONDS:
+                self._keep_place(RAW, json.dumps(page.following))
+                return
+        self._keep_place(RAW, "")
+
+    def _compare_versions(self, versions: Sequence[tuple[ObjectCoordinates, datetime]]) -> None:
+        self.report.raw_versions += len(versions)
+        accepted = {each.object_id: (each, uploaded) for each, uploaded in versions if self._accepts(each.key)}
+        self.report.ignored += len(versions) - len(accepted)
+        for object_id in sorted(self._ledger.unknown(list(accepted))):
+            coordinates, uploaded_at = accepted[object_id]
+            if uploaded_at > self._patience_ended:
+                self.report.recent += 1
+            elif self._ledger.row(object_id) is None:
+                self._found(Problem.MISSING, ExecutionInput(object=coordinates))
+
+    def _find_lost(self, seconds_left: Callable[[], float]) -> None:
+        """Look for delivered results that are gone, in the order of their delivery."""
+        # What was delivered since this run began may be younger than a list of the bucket.
+        place = self._place(RESULTS)
+        for row in self._ledger.delivered(since=max(place, self._expired), until=timestamp(self._began)):
+            self.report.results += 1
+            patient_and_study = "/".join(row.output_key.split("/")[:2])
+            if hash(row.output_key) not in self._results_below(patient_and_study):
                 self.report.add(row.object_id, Problem.LOST)
-        self.report.rows = counts
-        return known
+            if seconds_left() < RESERVE_SECONDS and row.updated_at > place:  # where a run goes on, it begins once more
+                self._keep_place(RESULTS, row.updated_at)
+                return
+        self._keep_place(RESULTS, "")
 
-    def _rows(self) -> Iterator[tuple[LedgerStatus, Account]]:
-        """Yield all rows. One whose status changes meanwhile may come twice, as objects go on in this order."""
-        for status in LedgerStatus:
-            for row in self._ledger.accounts_with_status(status):
-                yield status, row
+    def _list_results(self, folder: str) -> frozenset[int]:
+        """List a study's results, as hashes. They were delivered together, so that one list does for many rows."""
+        return frozenset(map(hash, storage.keys(self._s3, self._processed_bucket, f"{folder}/")))
 
-    def _check_stuck(self, object_id: str) -> None:
-        """Look at the table, since the index may lag."""
-        row = self._ledger.row(object_id)
-        if row is None or row.status not in _IN_WORK or row.updated_at >= timestamp(self._patience_ended):
+    def _found(self, problem: Problem, execution: ExecutionInput) -> None:
+        """Report an unaccounted object and start it. Where that fails, a later run finds it again."""
+        self.report.add(execution.object.object_id, problem)
+        if self._executions is None:
             return
-        self.report.add(object_id, Problem.STUCK)
-        never_started = row.status is LedgerStatus.RECEIVED
-        self._to_start.append(row.current_attempt if never_started else row.next_attempt())
+        try:
+            self.report.started += patiently(
+                partial(start_attempt, self._ledger, self._executions, execution), within(START_SECONDS)
+            )
+        except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
+            logger.error("not started", extra={"failure": describe(error)})
+            if is_transient(error):  # it does not pass, so let it be for now
+                self._executions = None
+
+    def _place(self, name: str) -> str:
+        """Return where this run goes on; one that does not begin at the beginning is none of everything."""
+        place = self._ledger.place(name)
+        self.report.complete &= not place
+        return place
+
+    def _keep_place(self, name: str, place: str) -> None:
+        """Keep where the next run goes on, if it is to start what it finds: others leave the places alone."""
+        self.report.complete &= not place
+        if not self._looks_only:
+            self._ledger.keep_place(name, place)

@@ -27,6 +27,7 @@ CT = (BUNDLED / "CT_small.dcm").read_bytes()
 # Rights that no call of a function uses here, and why it has them nevertheless.
 BY_LAMBDA = "Lambda itself uses it on behalf of the function, which the emulator does with rights of its own"
 TO_LEARN_THAT_IT_IS_GONE = "no call: only to who may list does S3 say that an object is gone; to others, 403"
+WHERE_A_NAME_IS_TAKEN = "only where an execution has ended that the ledger doesn't know, since it was restored"
 UNUSED: Mapping[str, Mapping[str, str]] = {
     Function.INGESTION: {"s3:ListBucket": TO_LEARN_THAT_IT_IS_GONE},
     Function.VALIDATION: {"s3:ListBucket": TO_LEARN_THAT_IT_IS_GONE},
@@ -39,10 +40,11 @@ UNUSED: Mapping[str, Mapping[str, str]] = {
         "sqs:ReceiveMessage": BY_LAMBDA,
         "sqs:DeleteMessage": BY_LAMBDA,
         "sqs:GetQueueAttributes": BY_LAMBDA,
+        "states:DescribeExecution": WHERE_A_NAME_IS_TAKEN,
     },
-    Function.RECONCILIATION: {"sqs:SendMessage": BY_LAMBDA},
+    Function.RECONCILIATION: {"sqs:SendMessage": BY_LAMBDA, "states:DescribeExecution": WHERE_A_NAME_IS_TAKEN},
     Function.COMPLETENESS: {"sqs:SendMessage": BY_LAMBDA},
-    Function.REPLAY: {},
+    Function.REPLAY: {"states:DescribeExecution": WHERE_A_NAME_IS_TAKEN},
 }
 UNUSED_BY_ALL: Mapping[str, str] = dict.fromkeys(
     ("logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"), BY_LAMBDA

@@ -58,7 +58,10 @@ BY_ACTION = {
     "sqs:ReceiveMessage": ("Decrypt",),
     "sqs:SendMessage": MESSAGE,
     "states:StartExecution": MESSAGE,
-    **{f"dynamodb:{action}": ("Decrypt",) for action in ("GetItem", "UpdateItem", "Query", "PartiQLInsert")},
+    **{
+        f"dynamodb:{action}": ("Decrypt",)
+        for action in ("BatchGetItem", "GetItem", "UpdateItem", "Query", "PartiQLInsert")
+    },
 }
 
 

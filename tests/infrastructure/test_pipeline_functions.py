@@ -102,7 +102,7 @@ def test_should_run_on_arm_with_512_mb_for_300_s_by_default(dev: StageTemplate, 
     properties = function(dev, name)
     assert properties["Architectures"] == ["arm64"]
     assert properties["Runtime"] == "python3.12"
-    assert properties["MemorySize"] == (1792 if name == "reconciliation" else 512)
+    assert properties["MemorySize"] == 512
     assert properties["Timeout"] == TIMEOUTS.get(name, 300)
     assert properties["Handler"] == f"runtime.handlers.{name}.handler"
     assert properties["TracingConfig"] == {"Mode": "Active"}
@@ -191,12 +191,13 @@ def test_should_let_who_starts_executions_list_raw_objects_and_write_none(
     (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
     results = {("s3:ListBucket", f"${{{processed}.Arn}}")} if name == "reconciliation" else set()
     audit = recording_rights(every_stage) if name == "dispatcher" else set()
+    batches = ("BatchGetItem",) if name == "reconciliation" else ()
     queue = {r for r in rights(every_stage, f"{name.capitalize()}Role") if r[0].startswith("sqs:")}
     assert rights(every_stage, f"{name.capitalize()}Role") - queue == (
         common_rights(every_stage, name)
         | (reading_rights(every_stage) if name == "dispatcher" else set())
         | starting_rights(every_stage)
-        | ledger_rights(every_stage, "GetItem", "UpdateItem", indexes=indexes)
+        | ledger_rights(every_stage, "GetItem", "UpdateItem", *batches, indexes=indexes)
         | metrics
         | results
         | audit

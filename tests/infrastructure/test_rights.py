@@ -141,6 +141,7 @@ def test_should_keep_objects_keys_from_completeness(rights: Rights) -> None:
         assert may(action, dynamodb__LeadingKeys=["checkpoint#completeness"])
         assert not may(action, dynamodb__LeadingKeys=["0123456789abcdef0123456789abcdef"])
         assert not may(action, dynamodb__LeadingKeys=["instance#0123456789abcdef"])
+        assert not may(action, dynamodb__LeadingKeys=["place#raw"])
     for index in (f"{table}/index/by-study", f"{table}/index/by-status"):
         some = {"dynamodb__Select": "SPECIFIC_ATTRIBUTES"}
         assert may("Query", index, dynamodb__Attributes=["status", "output_key"], **some)

@@ -151,6 +151,28 @@ def test_should_answer_what_is_quarantined_since_a_time_and_what_a_study_has(led
     assert not list(ledger.outlines_of_study(hashed("1.3")))
 
 
+def test_should_tell_which_of_many_objects_it_does_not_know(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB leaves items of a batch undone where they are large, or it is throttled."""
+    ledger.receive(execution(OBJECT))
+    asked: list[int] = []
+    ask = ledger._client.batch_get_item
+
+    def leave_half(RequestItems: Any) -> Any:  # noqa: N803 - as boto3 names it
+        keys = RequestItems[LEDGER_TABLE]["Keys"]
+        asked.append(len(keys))
+        now, later = keys[: len(keys) // 2 or 1], keys[len(keys) // 2 or 1 :]
+        answer = ask(RequestItems={LEDGER_TABLE: RequestItems[LEDGER_TABLE] | {"Keys": now}})
+        left = {LEDGER_TABLE: RequestItems[LEDGER_TABLE] | {"Keys": later}} if later else {}
+        return answer | {"UnprocessedKeys": left}
+
+    monkeypatch.setattr(ledger._client, "batch_get_item", leave_half)
+    monkeypatch.setattr("runtime.ledger.time.sleep", lambda _: None)
+    others = [f"{number:032x}" for number in range(149)]
+    assert ledger.unknown([*others, OBJECT.object_id]) == set(others)
+    assert asked == [100, 50, 25, 13, 7, 4, 2, 1, 50, 25, 13, 7, 4, 2, 1]
+    assert ledger.unknown([]) == set()
+
+
 def test_should_outline_a_row_by_nothing_that_leads_to_the_object(ledger: Ledger) -> None:
     ledger.receive(execution(OBJECT))
     ledger.identify(OBJECT.object_id, hashed("1.2"))

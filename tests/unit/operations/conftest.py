@@ -21,7 +21,13 @@ from tests.unit.audit_tables import audit_log
 from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW, Buckets, Context
 from tests.unit.intake.conftest import STATE_MACHINE
 
-os.environ.update(RAW_BUCKET=RAW, STUCK_AFTER_SECONDS="10800", EVENT_BUS_NAME="stage", STUDY_QUIET_SECONDS="600")
+os.environ.update(
+    RAW_BUCKET=RAW,
+    STUCK_AFTER_SECONDS="10800",
+    TIMEOUT_SECONDS="900",
+    EVENT_BUS_NAME="stage",
+    STUDY_QUIET_SECONDS="600",
+)
 
 KEY = "DOE^JANE/scan 1.dcm"
 REPLAY_MACHINE = STATE_MACHINE + "-replay"

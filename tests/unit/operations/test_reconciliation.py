@@ -63,10 +63,10 @@ def test_should_find_nothing_where_everything_has_its_verdict(stage: Stage, monk
         stage.finish(upload_long_ago(stage, monkeypatch, f"{number}.dcm"), status, **facts)
     upload_long_ago(stage, monkeypatch, "readme.txt")
     report = stage.invoke("reconciliation", {})
-    assert [report[name] for name in ("raw_versions", "ignored", "missing", "stuck", "lost", "started")] == [
-        *(4, 1, 0, 0, 0, 0)
+    assert [report[name] for name in ("raw_versions", "ignored", "results", "missing", "stuck", "lost", "started")] == [
+        *(4, 1, 1, 0, 0, 0, 0)
     ]
-    assert report["rows"] == {"delivered": 1, "quarantined": 1, "failed": 1}
+    assert report["complete"]
     assert unaccounted() == [0]
 
 
@@ -189,16 +189,67 @@ def test_should_start_what_is_missing_though_the_count_is_refused(
 def test_should_start_what_is_stuck_though_the_buckets_can_not_be_compared(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where they hold more than can be compared within the function's time."""
     coordinates = stage.buckets.upload(b"content", KEY)
     stage.ledger.receive(ExecutionInput(object=coordinates))
     stage.change(coordinates, updated_at=LONG_AGO)
     with Stubber(stage.buckets.s3) as refusing:
-        refusing.add_client_error("list_objects_v2", "AccessDenied")
+        refusing.add_client_error("list_object_versions", "AccessDenied")
         with pytest.raises(StepFailedError):
             stage.invoke("reconciliation", {})
     assert [started["object"]["key"] for started in stage.started()] == [KEY]
     assert unaccounted() == []
+
+
+@pytest.fixture
+def hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage whose reconciliation has time for one page of two versions, and for one row."""
+    handler = importlib.import_module("runtime.handlers.reconciliation")
+    monkeypatch.setattr(handler, "variables", handler.variables.model_copy(update={"TIMEOUT_SECONDS": 1}))
+    stage.buckets.s3.meta.events.register(
+        "provide-client-params.s3.ListObjectVersions", lambda params, **_: params | {"MaxKeys": 2}
+    )
+    return stage
+
+
+def test_should_go_on_where_the_run_before_had_no_more_time(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third run reaches the end, and the fourth begins again."""
+    for number in range(5):
+        upload_long_ago(hurried, monkeypatch, f"DOE {number}+%41.dcm")
+    reports = [hurried.invoke("reconciliation", {}) for _ in range(4)]
+    assert [(each["raw_versions"], each["missing"], each["complete"]) for each in reports] == [
+        (2, 2, False),
+        (2, 2, False),
+        (1, 1, False),
+        (2, 0, False),
+    ]
+    assert sum(started["attempt"] == 1 for started in hurried.started()) == 5
+
+
+def test_should_pass_over_no_version_of_a_key_between_two_runs(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_long_ago(hurried, monkeypatch)
+    for number in range(4):
+        hurried.buckets.upload(f"version {number}".encode(), KEY)
+    assert sum(hurried.invoke("reconciliation", {})["missing"] for _ in range(3)) == 5
+
+
+def test_should_look_for_every_result_in_turn(hurried: Stage) -> None:
+    objects = [hurried.buckets.upload(b"content %d" % number, f"{number}.dcm") for number in range(3)]
+    for number, coordinates in enumerate(objects):
+        row = hurried.finish(coordinates, LedgerStatus.DELIVERED)
+        hurried.change(coordinates, updated_at=f"2026-01-0{number + 1}T00:00:00.000Z")
+        hurried.buckets.s3.delete_object(Bucket=PROCESSED, Key=row.output_key or "")
+    reports = [hurried.invoke("reconciliation", {}) for _ in range(4)]
+    found = [{each["object_id"] for each in report["unaccounted"]} for report in reports]
+    first, second, third = (coordinates.object_id for coordinates in objects)
+    assert found == [{first}, {first, second}, {second, third}, {third}]
+
+
+def test_should_keep_no_place_where_it_only_looks(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        upload_long_ago(hurried, monkeypatch, f"{number}.dcm")
+    reports = [hurried.invoke("reconciliation", {"start": False}) for _ in range(2)]
+    assert reports[0] == reports[1]
+    assert (reports[0]["missing"], reports[0]["complete"]) == (2, False)
 
 
 def test_should_log_no_key(stage: Stage, monkeypatch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ import pytest
 from botocore.client import BaseClient
 
 from runtime.contract import LedgerStatus, Output
+from runtime.executions import Executions
+from runtime.ledger import Row
 from tests.unit.intake.conftest import STATE_MACHINE
 from tests.unit.operations.conftest import KEY, Operator
 from tests.unit.operations.test_dead_letters import send
@@ -39,12 +41,19 @@ def documented() -> dict[str, set[str]]:
 
 
 def see_in_quarantine(operator: Operator) -> str:
-    object_id = quarantine(operator.stage, RISKS)
-    row = operator.stage.ledger.row(object_id)
+    stage = operator.stage
+    row = stage.ledger.row(quarantine(stage, RISKS))
     assert row is not None
-    execution = operator.stage.states.start_execution(stateMachineArn=STATE_MACHINE)["executionArn"]
-    operator.stage.change(row.coordinates, execution=execution)
-    return object_id
+    execution = stage.states.start_execution(stateMachineArn=STATE_MACHINE)["executionArn"]
+    stage.change(row.coordinates, execution=execution)
+    take_next_name(operator, row)
+    return row.object_id
+
+
+def take_next_name(operator: Operator, row: Row) -> None:
+    """Have run the next attempt before the ledger was restored, so that its execution's name is taken."""
+    states = operator.stage.states
+    states.stop_execution(executionArn=Executions(states, STATE_MACHINE).start(row.next_attempt()))
 
 
 def lose_messages(operator: Operator) -> None:
@@ -64,7 +73,9 @@ def deliver(operator: Operator) -> str:
 
 
 def fail(operator: Operator) -> None:
-    operator.stage.finish(operator.stage.buckets.upload(b"content", KEY), LedgerStatus.FAILED, error="States.Timeout")
+    stage = operator.stage
+    row = stage.finish(stage.buckets.upload(b"content", KEY), LedgerStatus.FAILED, error="States.Timeout")
+    take_next_name(operator, row)
 
 
 RUNS: dict[str, tuple[Callable[[Operator], str | None], list[tuple[str, ...]]]] = {
