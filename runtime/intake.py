@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runtime.contract import ExecutionInput, LedgerStatus
 from runtime.executions import ExecutionEndedError, Executions
-from runtime.ledger import Ledger, Row
+from runtime.ledger import Ledger
 
 
 def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
@@ -33,19 +33,18 @@ def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionIn
     marked after. What is started is what the row says, in case that two callers open the same attempt differently.
 
     An execution of this attempt that has ended, though the ledger knows no verdict, ran before the ledger was lost or
-    restored: then the next attempt is started, whose name is free.
+    restored: then the next attempt is opened and started, whose name is free.
     """
     row = ledger.receive(execution)
-    if not _is_to_start(row, execution.attempt):
-        return False
-    try:
-        arn = executions.start(row.current_attempt)
-    except ExecutionEndedError:
-        row = ledger.row(row.object_id) or row
-        return _is_to_start(row, execution.attempt) and start_attempt(ledger, executions, row.next_attempt())
-    ledger.run(execution, arn)
-    return True
-
-
-def _is_to_start(row: Row, attempt: int) -> bool:
-    return row.attempt == attempt and row.status is LedgerStatus.RECEIVED
+    while row.attempt >= execution.attempt and row.status is LedgerStatus.RECEIVED:
+        opened = row.current_attempt
+        try:
+            arn = executions.start(opened)
+        except ExecutionEndedError:
+            if ledger.row(row.object_id) != row:
+                return False  # its verdict has come meanwhile, or somebody else goes on
+            row = ledger.receive(row.next_attempt())
+            continue
+        ledger.run(opened, arn)
+        return True
+    return False

@@ -35,7 +35,7 @@ OVERLAP: Final = timedelta(minutes=5)
 """How far each look goes back behind the one before: an index may lag, and clocks differ."""
 FAR_CHECKPOINT: Final = "completeness-far"
 FAR_INTERVAL: Final = timedelta(hours=1)
-"""How often a look goes back further."""
+"""How often another look goes back further; it takes as long a time in turn."""
 FAR_OVERLAP: Final = timedelta(hours=2)
 """How far it goes back behind the one before: a verdict bears the time at which the workflow began to record it, and
 may be an hour older than its record where the ledger was away."""
@@ -195,31 +195,43 @@ def announce_complete_studies(
     on_error
         Is given the error of a study that could not be announced; the others are.
     """
-    quiet_since = timestamp(now - quiet)
-    far = ledger.checkpoint(FAR_CHECKPOINT) <= timestamp(now - quiet - FAR_INTERVAL)
-    checkpoint, overlap = (FAR_CHECKPOINT, FAR_OVERLAP) if far else (CHECKPOINT, OVERLAP)
     outcomes: Counter[str] = Counter()
-    for study_id in sorted(_touched(ledger, ledger.checkpoint(checkpoint), overlap, quiet_since)):
-        try:
-            outcome = _announce(ledger, consumers, study_id, quiet_since=quiet_since, now=now)
-        except Exception as error:  # noqa: BLE001 - one study's trouble must not keep the others back
-            on_error(error)
-            outcome = "pending"
-        outcomes[outcome] += 1
-    if not outcomes["pending"]:
-        for reached in (CHECKPOINT, FAR_CHECKPOINT) if far else (CHECKPOINT,):
-            ledger.move_checkpoint(reached, quiet_since)
+
+    def look(checkpoint: str, since: str, until: str) -> None:
+        seen: Counter[str] = Counter()
+        for study_id in sorted(_touched(ledger, since, until)):
+            try:
+                outcome = _announce(ledger, consumers, study_id, quiet_since=quiet_since, now=now)
+            except Exception as error:  # noqa: BLE001 - one study's trouble must not keep the others back
+                on_error(error)
+                outcome = "pending"
+            seen[outcome] += 1
+        if not seen["pending"]:
+            ledger.move_checkpoint(checkpoint, until)
+        outcomes.update(seen)
+
+    quiet_since = timestamp(now - quiet)
+    look(CHECKPOINT, _before(ledger.checkpoint(CHECKPOINT), OVERLAP), quiet_since)
+    far = ledger.checkpoint(FAR_CHECKPOINT)
+    if not far:
+        ledger.move_checkpoint(FAR_CHECKPOINT, quiet_since)
+    elif (until := _before(far, -FAR_INTERVAL)) <= quiet_since:
+        look(FAR_CHECKPOINT, _before(far, FAR_OVERLAP), until)
     return Outcomes(**outcomes)
 
 
-def _touched(ledger: Ledger, checkpoint: str, overlap: timedelta, quiet_since: str) -> set[str]:
-    """Return the studies of the objects that got a verdict between the last look and the quiet time."""
-    since = timestamp(datetime.fromisoformat(checkpoint) - overlap) if checkpoint else ""
+def _before(checkpoint: str, interval: timedelta) -> str:
+    """Return the time that is so long before a checkpoint; the beginning of time before there is one."""
+    return timestamp(datetime.fromisoformat(checkpoint) - interval) if checkpoint else ""
+
+
+def _touched(ledger: Ledger, since: str, until: str) -> set[str]:
+    """Return the studies of the objects that got a verdict between two times."""
     return {
         row.study_id
         for status in LedgerStatus
         if status not in _IN_WORK
-        for row in ledger.outlines_with_status(status, since=since, until=quiet_since)
+        for row in ledger.outlines_with_status(status, since=since, until=until)
         if row.study_id is not None
     }
 

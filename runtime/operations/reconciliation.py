@@ -117,7 +117,7 @@ class Reconciliation:
         self._s3 = s3
         self._ledger = ledger
         self._executions = executions
-        self._looks_only = executions is None
+        self._gave_up = False
         self._raw_bucket = raw_bucket
         self._processed_bucket = processed_bucket
         self._accepts = accepts
@@ -147,7 +147,7 @@ class Reconciliation:
                     continue
                 never_started = row.status is LedgerStatus.RECEIVED
                 self._found(Problem.STUCK, row.current_attempt if never_started else row.next_attempt())
-                if seconds_left() < RESERVE_SECONDS:
+                if self._gave_up or seconds_left() < RESERVE_SECONDS:
                     self.report.complete = False
                     return
 
@@ -155,22 +155,31 @@ class Reconciliation:
         """Look for versions that the ledger does not know, a page of the raw bucket's list after the other."""
         place = self._place(RAW)
         for page in storage.version_pages(self._s3, self._raw_bucket, json.loads(place or "{}")):
-            self._compare_versions(page.versions)
-            if page.following and seconds_left() < RESERVE_SECONDS:
-                self._keep_place(RAW, json.dumps(page.following))
-                return
-        self._keep_place(RAW, "")
+            to_its_end = self._compare_versions(page.versions, seconds_left)
+            if to_its_end:
+                place = json.dumps(page.following) if page.following else ""
+            if not to_its_end or seconds_left() < RESERVE_SECONDS:
+                self.report.complete &= to_its_end
+                break
+        self._keep_place(RAW, place)
 
-    def _compare_versions(self, versions: Sequence[tuple[ObjectCoordinates, datetime]]) -> None:
+    def _compare_versions(
+        self, versions: Sequence[tuple[ObjectCoordinates, datetime]], seconds_left: Callable[[], float]
+    ) -> bool:
+        """Compare a page; tell whether there was time to start all that is missing, and no throttling that stays."""
         self.report.raw_versions += len(versions)
         accepted = {each.object_id: (each, uploaded) for each, uploaded in versions if self._accepts(each.key)}
         self.report.ignored += len(versions) - len(accepted)
-        for object_id in sorted(self._ledger.unknown(list(accepted))):
+        unknown = self._ledger.unknown(list(accepted))
+        for object_id in (each for each in accepted if each in unknown):
             coordinates, uploaded_at = accepted[object_id]
             if uploaded_at > self._patience_ended:
                 self.report.recent += 1
             elif self._ledger.row(object_id) is None:
                 self._found(Problem.MISSING, ExecutionInput(object=coordinates))
+                if self._gave_up or seconds_left() < 0:
+                    return False
+        return True
 
     def _find_lost(self, seconds_left: Callable[[], float]) -> None:
         """Look for delivered results that are gone, in the order of their delivery."""
@@ -193,7 +202,7 @@ class Reconciliation:
     def _found(self, problem: Problem, execution: ExecutionInput) -> None:
         """Report an unaccounted object and start it. Where that fails, a later run finds it again."""
         self.report.add(execution.object.object_id, problem)
-        if self._executions is None:
+        if self._executions is None or self._gave_up:
             return
         try:
             self.report.started += patiently(
@@ -201,17 +210,18 @@ class Reconciliation:
             )
         except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
             logger.error("not started", extra={"failure": describe(error)})
-            if is_transient(error):  # it does not pass, so let it be for now
-                self._executions = None
+            self._gave_up |= is_transient(error)  # what does not pass now may by the next run
 
     def _place(self, name: str) -> str:
-        """Return where this run goes on; one that does not begin at the beginning is none of everything."""
+        """Return where this run goes on, and forget it: after one that fails, the next begins at the beginning."""
         place = self._ledger.place(name)
-        self.report.complete &= not place
+        if place:
+            self._keep_place(name, "")
+            self.report.complete = False
         return place
 
     def _keep_place(self, name: str, place: str) -> None:
         """Keep where the next run goes on, if it is to start what it finds: others leave the places alone."""
         self.report.complete &= not place
-        if not self._looks_only:
+        if self._executions is not None:
             self._ledger.keep_place(name, place)

@@ -97,11 +97,11 @@ def test_should_leave_a_finished_object_alone_when_its_event_comes_late(stage: S
     assert stage.status(coordinates) == "quarantined"
 
 
-def test_should_not_start_the_first_attempt_while_a_later_one_waits_for_its_start(stage: Stage) -> None:
+def test_should_start_no_first_attempt_where_a_later_one_waits_for_its_start(stage: Stage) -> None:
     coordinates = stage.buckets.upload(CT, KEY)
     stage.ledger.receive(execution(coordinates, 2))
     assert stage.dispatch(message(coordinates)) == []
-    assert stage.executions() == []
+    assert [each["name"] for each in stage.executions()] == [f"{coordinates.object_id}-2"]
 
 
 def test_should_start_an_attempt_as_it_was_opened(stage: Stage) -> None:
@@ -144,6 +144,26 @@ def test_should_start_the_next_attempt_where_the_ledger_was_lost_after_the_first
     assert (row.status, row.attempt, [row.execution]) == (LedgerStatus.RUNNING, 3, running)
     assert stage.dispatch(message(coordinates)) == []
     assert len(stage.executions()) == 3
+
+
+def test_should_wait_out_throttling_where_the_next_attempt_is_started(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repetition begins with the first attempt, whose name is taken, while the next is open already."""
+    coordinates = stage.buckets.upload(CT, KEY)
+    stage.states.stop_execution(executionArn=stage.dispatcher.executions.start(execution(coordinates)))
+    start, throttles = stage.states.start_execution, [client_error("ThrottlingException")]
+
+    def throttle_second(**arguments: Any) -> Any:
+        if arguments["name"].endswith("-2") and throttles:
+            raise throttles.pop()
+        return start(**arguments)
+
+    monkeypatch.setattr(stage.states, "start_execution", throttle_second)
+    assert stage.dispatch(message(coordinates)) == []
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt) == (LedgerStatus.RUNNING, 2)
 
 
 def test_should_leave_it_at_the_verdict_of_an_execution_that_ended_meanwhile(

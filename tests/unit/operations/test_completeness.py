@@ -231,5 +231,33 @@ def test_should_find_within_an_hour_what_was_recorded_long_after_its_verdict(sta
     assert [each.revision for each in bus.announced()] == [1]
 
 
+def test_should_go_on_near_where_it_can_not_look_far(stage: Stage, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is more to look at than the function has time for."""
+    bus.tick(11)
+    deliver(stage, "one")
+    query = stage.ledger.outlines_with_status
+
+    def refuse_far(status: LedgerStatus, *, since: str = "", until: str = "~") -> Any:
+        if since < _text(datetime.now(UTC) - timedelta(minutes=30)):
+            raise TimeoutError
+        return query(status, since=since, until=until)
+
+    monkeypatch.setattr(stage.ledger, "outlines_with_status", refuse_far)
+    for _ in range(2):
+        with pytest.raises(StepFailedError):
+            bus.tick(12 + 60)
+    assert [each.revision for each in bus.announced()] == [1]
+    assert stage.ledger.checkpoint("completeness") > _text(datetime.now(UTC) + timedelta(minutes=60))
+
+
+def test_should_not_look_at_everything_again_where_it_never_looked_far(stage: Stage, bus: Bus) -> None:
+    """As after an update from a version that did not."""
+    stage.ledger.move_checkpoint("completeness", _text(datetime.now(UTC) - timedelta(minutes=1)))
+    deliver(stage, "one")
+    stage.change(stage.buckets.upload(b"old", "old.dcm"), updated_at="2026-01-02T03:04:05.678Z")
+    assert bus.tick(11)["announced"] == 1
+    assert stage.ledger.checkpoint("completeness-far") == stage.ledger.checkpoint("completeness")
+
+
 def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -163,6 +163,20 @@ def test_should_start_the_others_where_one_start_is_refused(stage: Stage, monkey
     assert {started["object"]["key"] for started in stage.started()} == {"b.dcm", "c.dcm"}
 
 
+def test_should_end_a_page_before_its_time_ends_and_begin_it_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        upload_long_ago(stage, monkeypatch, f"{number}.dcm")
+    handler = importlib.import_module("runtime.handlers.reconciliation")
+    monkeypatch.setattr(handler, "variables", handler.variables.model_copy(update={"TIMEOUT_SECONDS": 1}))
+    reports = [stage.invoke("reconciliation", {}) for _ in range(4)]
+    assert [(each["missing"], each["started"] > 0, each["complete"]) for each in reports] == [
+        *[(1, True, False)] * 3,
+        (0, True, False),  # the clock of this test makes what was started long ago
+    ]
+
+
 def test_should_leave_the_rest_to_the_next_run_where_throttling_does_not_pass(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,8 +184,12 @@ def test_should_leave_the_rest_to_the_next_run_where_throttling_does_not_pass(
         upload_long_ago(stage, monkeypatch, key)
     refuse_first_start(stage, monkeypatch, "ThrottlingException")
     monkeypatch.setattr("runtime.operations.reconciliation.START_SECONDS", 0)
-    assert stage.invoke("reconciliation", {})["started"] == 0
+    report = stage.invoke("reconciliation", {})
+    assert (report["missing"], report["started"], report["complete"]) == (1, 0, False)
     assert stage.started() == []
+    report = stage.invoke("reconciliation", {})
+    assert (report["missing"], report["complete"]) == (1, True)
+    assert {started["object"]["key"] for started in stage.started()} == {"a.dcm", "b.dcm"}
 
 
 def test_should_start_what_is_missing_though_the_count_is_refused(
@@ -204,7 +222,7 @@ def test_should_start_what_is_stuck_though_the_buckets_can_not_be_compared(
 def hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """A stage whose reconciliation has time for one page of two versions, and for one row."""
     handler = importlib.import_module("runtime.handlers.reconciliation")
-    monkeypatch.setattr(handler, "variables", handler.variables.model_copy(update={"TIMEOUT_SECONDS": 1}))
+    monkeypatch.setattr(handler, "variables", handler.variables.model_copy(update={"TIMEOUT_SECONDS": 40}))
     stage.buckets.s3.meta.events.register(
         "provide-client-params.s3.ListObjectVersions", lambda params, **_: params | {"MaxKeys": 2}
     )
@@ -230,6 +248,18 @@ def test_should_pass_over_no_version_of_a_key_between_two_runs(hurried: Stage, m
     for number in range(4):
         hurried.buckets.upload(f"version {number}".encode(), KEY)
     assert sum(hurried.invoke("reconciliation", {})["missing"] for _ in range(3)) == 5
+
+
+def test_should_begin_anew_after_a_run_that_failed(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where S3 does not take a place any more, since lifecycle removed the version that it names."""
+    for number in range(3):
+        upload_long_ago(hurried, monkeypatch, f"{number}.dcm")
+    assert hurried.invoke("reconciliation", {})["missing"] == 2
+    with Stubber(hurried.buckets.s3) as refusing:
+        refusing.add_client_error("list_object_versions", "InvalidArgument")
+        with pytest.raises(StepFailedError):
+            hurried.invoke("reconciliation", {})
+    assert [hurried.invoke("reconciliation", {})["missing"] for _ in range(2)] == [0, 1]
 
 
 def test_should_look_for_every_result_in_turn(hurried: Stage) -> None:
