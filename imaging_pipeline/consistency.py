@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 STEP_ATTEMPTS: Final = 4
 """Attempts a step may need before it gives up: the first and three retries."""
 
+SHORTEST_CHECK_SECONDS: Final = 180
+"""Of a reconciliation, whose three parts each begin only what half a minute is left for."""
+
 LONGEST_STAGE_WITH_DELIVERY: Final = 14
 """So that `<stack>-delivery-<region>` has no more than 64 characters in the region with the longest name."""
 
@@ -51,6 +54,15 @@ def _times(config: StageConfig) -> Rules:
     yield (
         config.stuck_after_seconds <= config.execution_timeout_seconds,
         f"stuck_after_seconds must exceed the {config.execution_timeout_seconds} s that an execution may take",
+    )
+    check_seconds = config.functions[Function.RECONCILIATION].timeout_seconds
+    yield (
+        check_seconds < SHORTEST_CHECK_SECONDS,
+        f"functions.reconciliation.timeout_seconds must be at least {SHORTEST_CHECK_SECONDS}: less does not get on",
+    )
+    yield (
+        config.reconciliation_minutes * 60 < check_seconds,
+        f"reconciliation_minutes must not be less than the {check_seconds} s that one check may take",
     )
     reserved = config.functions[Function.DISPATCHER].reserved_concurrency
     yield (

@@ -144,7 +144,7 @@ class Monitoring(Construct):
             "ReplaysFailed",
             self._replay.metric_failed(period=PERIOD, statistic="Sum"),
             above=thresholds.failed_replays,
-            meaning="A replay did not get to every object. Its results name the keys; replay them again.",
+            meaning="A replay did not get to every object. Start one with the same input: it does what is left.",
         )
 
     def _alarm_on_functions(self) -> None:

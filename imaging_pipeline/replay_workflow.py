@@ -107,7 +107,7 @@ class ReplayWorkflow(Construct):
             self,
             ReplayState.INCOMPLETE,
             error=ReplayState.INCOMPLETE,
-            cause=f"Not every key was replayed: the operations bucket lists them below {RESULTS_PREFIX}. Repeat it.",
+            cause=f"Keys are left: see {RESULTS_PREFIX} in the operations bucket, and start with the same input again.",
         )
         some = sfn.Condition.or_(*(sfn.Condition.number_greater_than(f"{COUNTS}.{count}", 0) for count in UNREPLAYED))
         return counting.next(sfn.Choice(self, ReplayState.ALL_REPLAYED).when(some, incomplete).otherwise(replayed))

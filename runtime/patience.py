@@ -18,7 +18,7 @@ RESERVE: Final = 20.0
 """Seconds that must be left to begin another attempt, which may wait for a time-out itself."""
 
 START_SECONDS: Final = 60.0
-"""How long one start waits where many are to be made."""
+"""How long one start waits where many are to be made, `RESERVE` included."""
 
 _BACK_PRESSURE: Final = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "ProvisionedThroughputExceededException"}

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from runtime.containment import error_code
 from runtime.operations.stage import OperationError
+from runtime.patience import is_transient
 
 Command = Callable[[argparse.Namespace], int]
 TROUBLE: Final = (OperationError, ClientError, BotoCoreError)
@@ -63,6 +64,30 @@ def sentence(error: Exception) -> str:
     if isinstance(error, BotoCoreError):
         return f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
     return str(error)
+
+
+def start_each(arguments: argparse.Namespace, object_ids: Sequence[str], start: Callable[[str], bool]) -> int:
+    """Start an attempt at each object, print the outcomes, and return the exit status.
+
+    What is refused for one object keeps no other back. Trouble that all would meet ends it.
+    """
+    outcomes: list[tuple[str, str]] = []
+    started = 0
+    for object_id in object_ids:
+        try:
+            outcomes.append((object_id, "started" if start(object_id) else "already started"))
+            started += 1
+        except TROUBLE as error:
+            outcomes.append((object_id, sentence(error).removeprefix(f"{object_id}: ")))
+            if isinstance(error, BotoCoreError) or is_transient(error):
+                break
+    if arguments.json:
+        print_json({"object_id": object_id, "outcome": outcome} for object_id, outcome in outcomes)
+    else:
+        print_table(("OBJECT", "OUTCOME"), outcomes)
+    undone = len(object_ids) - started
+    complain(arguments, f"{started} started, {undone} not")
+    return 1 if undone else 0
 
 
 def complain(arguments: argparse.Namespace, sentence: str) -> None:

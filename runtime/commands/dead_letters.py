@@ -39,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
     if any(each.waiting for each in replayed):
         console.complain(arguments, f"messages are still waiting: {_AGAIN}")
     elif any(each.unsure for each in replayed):
-        console.complain(arguments, f"an answer of SQS was lost, and messages with it perhaps: {_AGAIN}")
+        console.complain(arguments, f"an answer of SQS may have been lost, and messages with it: {_AGAIN}")
     return 1 if any(each.kept or each.waiting or each.unsure for each in replayed) else 0

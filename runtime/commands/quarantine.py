@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from runtime.commands import console
 from runtime.contract import LedgerStatus, Release
@@ -96,7 +96,7 @@ def _retry(arguments: argparse.Namespace, stage: Stage) -> int:
         console.complain(arguments, "say which: object ids, or --since or --reason.")
         return 2
     rows = _filtered(arguments, stage) if not arguments.object_ids else None
-    return start_each(
+    return console.start_each(
         arguments,
         [row.object_id for row in rows] if rows is not None else arguments.object_ids,
         lambda object_id: quarantine.retry(
@@ -114,7 +114,7 @@ def _release(arguments: argparse.Namespace, stage: Stage) -> int:
     except ValueError:
         console.complain(arguments, "give a name of 3 to 200 characters, and a reason of 10 to 1000.")
         return 2
-    return start_each(
+    return console.start_each(
         arguments,
         arguments.object_ids,
         lambda object_id: quarantine.release(
@@ -126,23 +126,6 @@ def _release(arguments: argparse.Namespace, stage: Stage) -> int:
             principal=stage.principal,
         ),
     )
-
-
-def start_each(arguments: argparse.Namespace, object_ids: Iterable[str], start: Callable[[str], bool]) -> int:
-    """Start an attempt at each object, whatever the others led to, print the outcomes, and return the exit status."""
-    outcomes: list[tuple[str, str]] = []
-    for object_id in object_ids:
-        try:
-            outcomes.append((object_id, "started" if start(object_id) else "already started"))
-        except console.TROUBLE as error:
-            outcomes.append((object_id, console.sentence(error).removeprefix(f"{object_id}: ")))
-    if arguments.json:
-        console.print_json({"object_id": object_id, "outcome": outcome} for object_id, outcome in outcomes)
-    else:
-        console.print_table(("OBJECT", "OUTCOME"), outcomes)
-    undone = sum(outcome not in {"started", "already started"} for _, outcome in outcomes)
-    console.complain(arguments, f"{len(outcomes) - undone} started, {undone} not")
-    return 1 if undone else 0
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

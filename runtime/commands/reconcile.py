@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; 1 if an object is unaccounted."""
+    """Print what was found; 1 if an object is unaccounted, or not all were looked at."""
     report = _reconcile(Stage(arguments.stage), start=not arguments.check_only)
     if arguments.json:
         console.print_json([report])
@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(report)
     console.complain(arguments, f"{report.total} unaccounted, {report.started} of them started")
     if not report.complete:
-        console.complain(arguments, "not all was compared in the time there is: the stage's next checks go on")
-    return 1 if report.total else 0
+        console.complain(arguments, "not all was compared: there are more objects than one check has time for")
+    return 1 if report.total or not report.complete else 0
 
 
 def _reconcile(stage: Stage, *, start: bool) -> Report:

@@ -6,7 +6,6 @@ Step Functions' own redrive would begin at the state that failed the execution o
 import argparse
 
 from runtime.commands import console
-from runtime.commands.quarantine import start_each
 from runtime.contract import LedgerStatus
 from runtime.ledger import Row
 from runtime.operations import quarantine
@@ -30,20 +29,21 @@ def run(arguments: argparse.Namespace) -> int:
         _list(arguments, stage)
         return 0
     object_ids = arguments.object_ids or [row.object_id for row in _failed(arguments, stage)]
-    return start_each(
+    return console.start_each(
         arguments,
         object_ids,
-        lambda object_id: quarantine.retry(
-            stage.ledger,
-            stage.executions,
-            quarantine.find_row(stage.ledger, object_id, LedgerStatus.FAILED, LedgerStatus.RECEIVED),
-        ),
+        lambda object_id: quarantine.retry(stage.ledger, stage.executions, _find(stage, object_id)),
     )
+
+
+def _find(stage: Stage, object_id: str) -> Row:
+    """Return the row of an object that failed, or of which an attempt was opened and not started."""
+    return quarantine.find_row(stage.ledger, object_id, LedgerStatus.FAILED, LedgerStatus.RECEIVED)
 
 
 def _list(arguments: argparse.Namespace, stage: Stage) -> None:
     if arguments.object_ids:
-        rows = [quarantine.find_row(stage.ledger, each, LedgerStatus.FAILED) for each in arguments.object_ids]
+        rows = [_find(stage, object_id) for object_id in arguments.object_ids]
     else:
         rows = _failed(arguments, stage)
     if arguments.json:

@@ -62,7 +62,7 @@ class ReplayedMessages(Frozen):
     waiting: int
     """messages that somebody else replays, or that were lost on the way here; the latter come back soon, or just did"""
     unsure: bool
-    """whether an answer of SQS was lost, which hid messages that SQS's counts, a minute behind, may not tell of yet"""
+    """whether an answer of SQS may have been lost, with messages that its counts, a minute behind, don't tell of yet"""
 
 
 class NotDeliverableError(Exception):

@@ -51,6 +51,8 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"workflow_type": "EXPRESS", "stuck_after_seconds": 300}, "stuck_after_seconds must exceed the 300 s"),
         ({"study_quiet_seconds": 0}, "study_quiet_seconds"),
         ({"reconciliation_minutes": 1}, "reconciliation_minutes"),
+        ({"reconciliation_minutes": 14}, "reconciliation_minutes must not be less than the 900 s"),
+        ({"functions": {"reconciliation": {"timeout_seconds": 179}}}, "timeout_seconds must be at least 180"),
         ({"replay_concurrency": 0}, "replay_concurrency"),
         ({"replay_tolerated_failure_percent": 101}, "replay_tolerated_failure_percent"),
         ({"delivery_emails": "nobody"}, "delivery_emails.0"),

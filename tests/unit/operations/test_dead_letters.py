@@ -118,7 +118,8 @@ def test_should_not_say_done_after_a_lost_answer_whatever_sqs_counts(
     status, out, err = operator.run("dead-letters", "replay", "intake")
     assert (status, out.splitlines()[1].split()) == (1, ["intake", "0", "0", "0"])
     assert (
-        err == "dead-letters: an answer of SQS was lost, and messages with it perhaps: run this again in 60 seconds.\n"
+        err
+        == "dead-letters: an answer of SQS may have been lost, and messages with it: run this again in 60 seconds.\n"
     )
 
 

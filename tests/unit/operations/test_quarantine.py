@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runtime.__main__ import main
 from runtime.contract import Finding, LedgerStatus, Release, Severity
@@ -263,3 +263,34 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
     ]
     assert operator.run("redrive", objects[0])[0] == 0
     assert [each["attempt"] for each in stage.started()] == [2, 2]
+
+
+def test_should_stop_where_all_would_meet_the_same_trouble(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = failed_objects(operator.stage, 3)
+    client = operator.stage.states
+    asked: list[str] = []
+
+    def be_away(**arguments: Any) -> Any:
+        asked.append(arguments["name"])
+        raise EndpointConnectionError(endpoint_url="https://states")
+
+    monkeypatch.setattr(client, "start_execution", be_away)
+    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: client)
+    monkeypatch.setattr("runtime.operations.quarantine.START_SECONDS", 0)
+    status, out, err = operator.run("redrive", *objects)
+    assert (status, err) == (1, "redrive: 0 started, 3 not\n")
+    assert "AWS can't be asked: EndpointConnectionError" in out
+    assert len(asked) == 1
+
+
+def test_should_not_start_an_open_attempt_with_another_profile_than_it_was_opened_with(operator: Operator) -> None:
+    stage = operator.stage
+    row = stage.ledger.row(quarantine(stage))
+    assert row is not None
+    stage.ledger.receive(row.next_attempt())
+    status, out, _ = operator.run("quarantine", "retry", row.object_id, "--profile", "basic")
+    assert status == 1
+    assert "its next attempt was opened with the stage's profile; start it without --profile." in out
+    assert stage.started() == []
+    assert operator.run("quarantine", "retry", row.object_id)[0] == 0
+    assert [each["attempt"] for each in stage.started()] == [2]

@@ -304,6 +304,20 @@ def test_should_reconcile_at_the_command_line(
     assert set(functions) == {("medical-imaging-pipeline-test-reconciliation", "RequestResponse")}
 
 
+def test_should_not_say_that_all_is_well_where_not_all_was_looked_at(
+    operator: Operator, functions: Functions, hurried: Stage
+) -> None:
+    for number in range(3):
+        hurried.finish(hurried.buckets.upload(b"content", f"{number}.dcm"), LedgerStatus.FAILED, error="States.Timeout")
+    status, out, err = operator.run("reconcile", "--check-only")
+    assert status == 1
+    assert ["raw", "versions", "2"] in [line.split() for line in out.splitlines()]
+    assert err.splitlines() == [
+        "reconcile: 0 unaccounted, 0 of them started",
+        "reconcile: not all was compared: there are more objects than one check has time for",
+    ]
+
+
 def test_should_tell_in_a_sentence_that_the_function_failed(operator: Operator, functions: Functions) -> None:
     boto3.client("dynamodb").delete_table(TableName="stage-ledger")
     status, out, err = operator.run("reconcile")
