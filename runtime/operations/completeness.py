@@ -211,18 +211,18 @@ def announce_complete_studies(
         outcomes.update(seen)
 
     quiet_since = timestamp(now - quiet)
-    look(CHECKPOINT, _before(ledger.checkpoint(CHECKPOINT), OVERLAP), quiet_since)
+    look(CHECKPOINT, _shifted(ledger.checkpoint(CHECKPOINT), -OVERLAP), quiet_since)
     far = ledger.checkpoint(FAR_CHECKPOINT)
     if not far:
         ledger.move_checkpoint(FAR_CHECKPOINT, quiet_since)
-    elif (until := _before(far, -FAR_INTERVAL)) <= quiet_since:
-        look(FAR_CHECKPOINT, _before(far, FAR_OVERLAP), until)
+    elif (until := _shifted(far, FAR_INTERVAL)) <= quiet_since:
+        look(FAR_CHECKPOINT, _shifted(far, -FAR_OVERLAP), until)
     return Outcomes(**outcomes)
 
 
-def _before(checkpoint: str, interval: timedelta) -> str:
-    """Return the time that is so long before a checkpoint; the beginning of time before there is one."""
-    return timestamp(datetime.fromisoformat(checkpoint) - interval) if checkpoint else ""
+def _shifted(checkpoint: str, interval: timedelta) -> str:
+    """Return the time that is so long after a checkpoint; the beginning of time where there is none yet."""
+    return timestamp(datetime.fromisoformat(checkpoint) + interval) if checkpoint else ""
 
 
 def _touched(ledger: Ledger, since: str, until: str) -> set[str]:
