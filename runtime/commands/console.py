@@ -69,25 +69,31 @@ def sentence(error: Exception) -> str:
 def start_each(arguments: argparse.Namespace, object_ids: Sequence[str], start: Callable[[str], bool]) -> int:
     """Start an attempt at each object, print the outcomes, and return the exit status.
 
-    What is refused for one object keeps no other back. Trouble that all would meet ends it.
+    What is refused for one object keeps no other back. After trouble that all would meet, the rest is not tried.
     """
-    outcomes: list[tuple[str, str]] = []
+    outcomes: dict[str, str] = dict.fromkeys(object_ids, "not tried")
     started = 0
-    for object_id in object_ids:
+    for object_id in outcomes:
         try:
-            outcomes.append((object_id, "started" if start(object_id) else "already started"))
+            outcomes[object_id] = "started" if start(object_id) else "already started"
             started += 1
         except TROUBLE as error:
-            outcomes.append((object_id, sentence(error).removeprefix(f"{object_id}: ")))
-            if isinstance(error, BotoCoreError) or is_transient(error):
+            outcomes[object_id] = sentence(error).removeprefix(f"{object_id}: ")
+            if _all_would_meet(error):
                 break
     if arguments.json:
-        print_json({"object_id": object_id, "outcome": outcome} for object_id, outcome in outcomes)
+        print_json({"object_id": object_id, "outcome": outcome} for object_id, outcome in outcomes.items())
     else:
-        print_table(("OBJECT", "OUTCOME"), outcomes)
-    undone = len(object_ids) - started
+        print_table(("OBJECT", "OUTCOME"), outcomes.items())
+    undone = len(outcomes) - started
     complain(arguments, f"{started} started, {undone} not")
     return 1 if undone else 0
+
+
+def _all_would_meet(error: Exception) -> bool:
+    """Tell whether AWS is away or throttles, or does not know the caller or what he may do."""
+    denied = isinstance(error, ClientError) and error_code(error).startswith(("AccessDenied", "ExpiredToken"))
+    return denied or isinstance(error, BotoCoreError) or is_transient(error)
 
 
 def complain(arguments: argparse.Namespace, sentence: str) -> None:

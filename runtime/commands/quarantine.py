@@ -95,14 +95,14 @@ def _retry(arguments: argparse.Namespace, stage: Stage) -> int:
     if bool(arguments.object_ids) == bool(arguments.since or arguments.reason):
         console.complain(arguments, "say which: object ids, or --since or --reason.")
         return 2
-    rows = _filtered(arguments, stage) if not arguments.object_ids else None
+    ledger, executions = stage.ledger, stage.executions
     return console.start_each(
         arguments,
-        [row.object_id for row in rows] if rows is not None else arguments.object_ids,
+        arguments.object_ids or [row.object_id for row in _filtered(arguments, stage)],
         lambda object_id: quarantine.retry(
-            stage.ledger,
-            stage.executions,
-            quarantine.find_row(stage.ledger, object_id, LedgerStatus.QUARANTINED, LedgerStatus.RECEIVED),
+            ledger,
+            executions,
+            quarantine.find_row(ledger, object_id, LedgerStatus.QUARANTINED, LedgerStatus.RECEIVED),
             profile=arguments.profile,
         ),
     )
@@ -114,14 +114,15 @@ def _release(arguments: argparse.Namespace, stage: Stage) -> int:
     except ValueError:
         console.complain(arguments, "give a name of 3 to 200 characters, and a reason of 10 to 1000.")
         return 2
+    ledger, executions, audit = stage.ledger, stage.executions, stage.audit
     return console.start_each(
         arguments,
         arguments.object_ids,
         lambda object_id: quarantine.release(
-            stage.ledger,
-            stage.executions,
-            stage.audit,
-            quarantine.find_row(stage.ledger, object_id, LedgerStatus.QUARANTINED),
+            ledger,
+            executions,
+            audit,
+            quarantine.find_row(ledger, object_id, LedgerStatus.QUARANTINED),
             decision,
             principal=stage.principal,
         ),

@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         _print(report)
     console.complain(arguments, f"{report.total} unaccounted, {report.started} of them started")
     if not report.complete:
-        console.complain(arguments, "not all was compared: there are more objects than one check has time for")
+        reasons = "time ended, starts were throttled, or the check before had ended half-way"
+        console.complain(arguments, f"not all was compared: {reasons}")
     return 1 if report.total or not report.complete else 0
 
 

@@ -28,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         _list(arguments, stage)
         return 0
-    object_ids = arguments.object_ids or [row.object_id for row in _failed(arguments, stage)]
+    ledger, executions = stage.ledger, stage.executions
     return console.start_each(
         arguments,
-        object_ids,
-        lambda object_id: quarantine.retry(stage.ledger, stage.executions, _find(stage, object_id)),
+        arguments.object_ids or [row.object_id for row in _failed(arguments, stage)],
+        lambda object_id: quarantine.retry(ledger, executions, _find(stage, object_id)),
     )
 
 

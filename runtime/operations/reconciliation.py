@@ -9,10 +9,11 @@ from enum import StrEnum
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
+from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
 from runtime import storage
-from runtime.containment import describe
+from runtime.containment import describe, error_code
 from runtime.contract import ExecutionInput, Frozen, LedgerStatus, ObjectCoordinates
 from runtime.executions import Executions
 from runtime.intake import start_attempt
@@ -154,6 +155,14 @@ class Reconciliation:
     def _find_missing(self, seconds_left: Callable[[], float]) -> None:
         """Look for versions that the ledger does not know, a page of the raw bucket's list after the other."""
         place = self._place(RAW)
+        try:
+            self._walk_versions(place, seconds_left)
+        except ClientError as error:
+            if place and error_code(error) == "InvalidArgument":  # S3 knows the place no more
+                self._keep_place(RAW, "")
+            raise
+
+    def _walk_versions(self, place: str, seconds_left: Callable[[], float]) -> None:
         for page in storage.version_pages(self._s3, self._raw_bucket, json.loads(place or "{}")):
             to_its_end = self._compare_versions(page.versions, seconds_left)
             if to_its_end:
@@ -213,11 +222,9 @@ class Reconciliation:
             self._gave_up |= is_transient(error)  # what does not pass now may by the next run
 
     def _place(self, name: str) -> str:
-        """Return where this run goes on, and forget it: after one that fails, the next begins at the beginning."""
+        """Return where this run goes on; one that does not begin at the beginning does not look at everything."""
         place = self._ledger.place(name)
-        if place:
-            self._keep_place(name, "")
-            self.report.complete = False
+        self.report.complete &= not place
         return place
 
     def _keep_place(self, name: str, place: str) -> None:

@@ -226,6 +226,10 @@ def test_should_redrive_what_failed_and_nothing_else(operator: Operator) -> None
     assert len(stage.started()) == 2
 
 
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": KEY}}, "StartExecution")
+
+
 def failed_objects(stage: Stage, count: int) -> list[str]:
     objects = [stage.buckets.upload(b"content", f"{number}.dcm") for number in range(count)]
     return [stage.finish(each, LedgerStatus.FAILED, error="Lambda.Unknown").object_id for each in objects]
@@ -245,12 +249,12 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
 ) -> None:
     stage = operator.stage
     objects = failed_objects(stage, 2)
-    client, refusals = stage.states, ["AccessDeniedException"]
+    client, refusals = stage.states, ["InvalidExecutionInput"]
     start = client.start_execution
 
     def refuse_once(**arguments: Any) -> Any:
         if refusals:
-            raise ClientError({"Error": {"Code": refusals.pop(), "Message": KEY}}, "StartExecution")
+            raise refusal(refusals.pop())
         return start(**arguments)
 
     monkeypatch.setattr(client, "start_execution", refuse_once)
@@ -258,28 +262,40 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 1 started, 1 not\n")
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()[1:]] == [
-        "AWS refused StartExecution: AccessDeniedException.",
+        "AWS refused StartExecution: InvalidExecutionInput.",
         "started",
     ]
     assert operator.run("redrive", objects[0])[0] == 0
     assert [each["attempt"] for each in stage.started()] == [2, 2]
 
 
-def test_should_stop_where_all_would_meet_the_same_trouble(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (EndpointConnectionError(endpoint_url="https://states"), "AWS can't be asked: EndpointConnectionError."),
+        (refusal("ExpiredTokenException"), "AWS refused StartExecution: ExpiredTokenException."),
+        (refusal("ThrottlingException"), "AWS refused StartExecution: ThrottlingException."),
+    ],
+)
+def test_should_stop_where_all_would_meet_the_same_trouble(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: str
+) -> None:
     objects = failed_objects(operator.stage, 3)
     client = operator.stage.states
     asked: list[str] = []
 
-    def be_away(**arguments: Any) -> Any:
+    def refuse(**arguments: Any) -> Any:
         asked.append(arguments["name"])
-        raise EndpointConnectionError(endpoint_url="https://states")
+        raise error
 
-    monkeypatch.setattr(client, "start_execution", be_away)
+    monkeypatch.setattr(client, "start_execution", refuse)
     monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: client)
     monkeypatch.setattr("runtime.operations.quarantine.START_SECONDS", 0)
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 0 started, 3 not\n")
-    assert "AWS can't be asked: EndpointConnectionError" in out
+    first, *others = (line.split(maxsplit=1)[1] for line in out.splitlines()[1:])
+    assert first.startswith(outcome)
+    assert others == ["not tried"] * 2
     assert len(asked) == 1
 
 
