@@ -58,7 +58,7 @@ def _times(config: StageConfig) -> Rules:
     check_seconds = config.functions[Function.RECONCILIATION].timeout_seconds
     yield (
         check_seconds < SHORTEST_CHECK_SECONDS,
-        f"functions.reconciliation.timeout_seconds must be at least {SHORTEST_CHECK_SECONDS}, for three searches in turn",
+        f"functions.reconciliation.timeout_seconds must be at least {SHORTEST_CHECK_SECONDS}: it searches three times",
     )
     yield (
         config.reconciliation_minutes * 60 < check_seconds,
