@@ -139,7 +139,6 @@ class Monitoring(Construct):
             above=thresholds.timed_out_executions,
             meaning="Executions ran out of time before they had a verdict. Look for throttled functions.",
         )
-
         self._alarm(
             "ReplaysFailed",
             self._replay.metric_failed(period=PERIOD, statistic="Sum"),

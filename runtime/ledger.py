@@ -245,27 +245,15 @@ class Ledger:
 
     def with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Row]:
         """Yield the rows with a status that changed between two times (ISO 8601, UTC), oldest change first."""
-        items = self._query(LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until)
-        return map(Row.model_validate, items)
+        return map(Row.model_validate, self._with_status(status, since, until))
 
     def outlines_with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Outline]:
         """Yield what `with_status` does, but only the outlines."""
-        items = self._query(
-            LedgerIndex.BY_STATUS, LedgerAttribute.STATUS, status.value, since or " ", until, attributes=_OUTLINE
-        )
-        return map(Outline.model_validate, items)
+        return map(Outline.model_validate, self._with_status(status, since, until, _OUTLINE))
 
-    def delivered(self, *, since: str = "", until: str = "~") -> Iterator[DeliveredResult]:
+    def delivered(self, *, since: str, until: str) -> Iterator[DeliveredResult]:
         """Yield the results that were delivered between two times (ISO 8601, UTC), oldest first."""
-        status = LedgerStatus.DELIVERED.value
-        items = self._query(
-            LedgerIndex.BY_STATUS,
-            LedgerAttribute.STATUS,
-            status,
-            since or " ",
-            until,
-            attributes=DeliveredResult._fields,
-        )
+        items = self._with_status(LedgerStatus.DELIVERED, since, until, DeliveredResult._fields)
         return (DeliveredResult(**item) for item in items)
 
     def unknown(self, object_ids: Sequence[str]) -> set[str]:
@@ -399,6 +387,12 @@ class Ledger:
         key = _encoded({LedgerAttribute.OBJECT_ID: name})
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _decoded(answer["Item"]) if "Item" in answer else None
+
+    def _with_status(
+        self, status: LedgerStatus, since: str, until: str, attributes: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        index, attribute = LedgerIndex.BY_STATUS, LedgerAttribute.STATUS
+        return self._query(index, attribute, status.value, since or " ", until, attributes=attributes)
 
     def _query(
         self,

@@ -35,7 +35,7 @@ OVERLAP: Final = timedelta(minutes=5)
 """How far each look goes back behind the one before: an index may lag, and clocks differ."""
 FAR_CHECKPOINT: Final = "completeness-far"
 FAR_INTERVAL: Final = timedelta(hours=1)
-"""How often another look goes back further; it takes as long a time in turn."""
+"""How often another look goes back further, and how far each goes on."""
 FAR_OVERLAP: Final = timedelta(hours=2)
 """How far it goes back behind the one before: a verdict bears the time at which the workflow began to record it, and
 may be an hour older than its record where the ledger was away."""
@@ -195,6 +195,7 @@ def announce_complete_studies(
     on_error
         Is given the error of a study that could not be announced; the others are.
     """
+    quiet_since = timestamp(now - quiet)
     outcomes: Counter[str] = Counter()
 
     def look(checkpoint: str, since: str, until: str) -> None:
@@ -210,7 +211,6 @@ def announce_complete_studies(
             ledger.move_checkpoint(checkpoint, until)
         outcomes.update(seen)
 
-    quiet_since = timestamp(now - quiet)
     look(CHECKPOINT, _shifted(ledger.checkpoint(CHECKPOINT), -OVERLAP), quiet_since)
     far = ledger.checkpoint(FAR_CHECKPOINT)
     if not far:

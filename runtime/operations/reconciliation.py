@@ -192,21 +192,21 @@ class Reconciliation:
 
     def _find_lost(self, seconds_left: Callable[[], float]) -> None:
         """Look for delivered results that are gone, in the order of their delivery."""
-        # What was delivered since this run began may be younger than a list of the bucket.
         place = self._place(RESULTS)
+        # What was delivered since this run began may be younger than a list of the bucket.
         for row in self._ledger.delivered(since=max(place, self._expired), until=timestamp(self._began)):
             self.report.results += 1
             patient_and_study = "/".join(row.output_key.split("/")[:2])
-            if hash(row.output_key) not in self._results_below(patient_and_study):
+            if row.output_key not in self._results_below(patient_and_study):
                 self.report.add(row.object_id, Problem.LOST)
             if seconds_left() < RESERVE_SECONDS and row.updated_at > place:  # where a run goes on, it begins once more
                 self._keep_place(RESULTS, row.updated_at)
                 return
         self._keep_place(RESULTS, "")
 
-    def _list_results(self, folder: str) -> frozenset[int]:
-        """List a study's results, as hashes. They were delivered together, so that one list does for many rows."""
-        return frozenset(map(hash, storage.keys(self._s3, self._processed_bucket, f"{folder}/")))
+    def _list_results(self, folder: str) -> frozenset[str]:
+        """List a study's results. They were delivered together, so that one list does for many rows."""
+        return frozenset(storage.keys(self._s3, self._processed_bucket, f"{folder}/"))
 
     def _found(self, problem: Problem, execution: ExecutionInput) -> None:
         """Report an unaccounted object and start it. Where that fails, a later run finds it again."""

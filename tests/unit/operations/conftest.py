@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 
 from runtime.__main__ import main
 from runtime.audit import AuditLog
@@ -201,6 +202,22 @@ def functions(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, 
 
     answer_requests("lambda.Invoke", invoke, monkeypatch)
     return invoked
+
+
+def refusal(code: str) -> ClientError:
+    """Return how Step Functions refuses a start."""
+    return ClientError({"Error": {"Code": code, "Message": KEY}}, "StartExecution")
+
+
+def refuse_first_start(stage: Stage, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    start, refusals = stage.states.start_execution, [refusal(code)]
+
+    def start_execution(**arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return start(**arguments)
+
+    monkeypatch.setattr(stage.states, "start_execution", start_execution)
 
 
 def answer_requests(operation: str, answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError
 
 from runtime.__main__ import main
 from runtime.contract import Finding, LedgerStatus, Release, Severity
@@ -15,7 +15,15 @@ from runtime.operations.stage import OperationError
 from tests.unit.audit_tables import away
 from tests.unit.conftest import AUDIT_TABLE
 from tests.unit.intake.conftest import STATE_MACHINE
-from tests.unit.operations.conftest import KEY, Operator, Stage, answer_requests, http_answer
+from tests.unit.operations.conftest import (
+    KEY,
+    Operator,
+    Stage,
+    answer_requests,
+    http_answer,
+    refusal,
+    refuse_first_start,
+)
 
 RISKS = "RISK_ULTRASOUND RISK_BURNED_IN_ANNOTATION"
 DECISION = ("--by", "Dr. Ada Byron", "--reason", "Looked at every frame: no text is burned in.")
@@ -226,10 +234,6 @@ def test_should_redrive_what_failed_and_nothing_else(operator: Operator) -> None
     assert len(stage.started()) == 2
 
 
-def refusal(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": KEY}}, "StartExecution")
-
-
 def failed_objects(stage: Stage, count: int) -> list[str]:
     objects = [stage.buckets.upload(b"content", f"{number}.dcm") for number in range(count)]
     return [stage.finish(each, LedgerStatus.FAILED, error="Lambda.Unknown").object_id for each in objects]
@@ -249,16 +253,8 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
 ) -> None:
     stage = operator.stage
     objects = failed_objects(stage, 2)
-    client, refusals = stage.states, ["InvalidExecutionInput"]
-    start = client.start_execution
-
-    def refuse_once(**arguments: Any) -> Any:
-        if refusals:
-            raise refusal(refusals.pop())
-        return start(**arguments)
-
-    monkeypatch.setattr(client, "start_execution", refuse_once)
-    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: client)
+    refuse_first_start(stage, monkeypatch, "InvalidExecutionInput")
+    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: stage.states)
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 1 started, 1 not\n")
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()[1:]] == [

@@ -5,14 +5,13 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
 from runtime.ledger import timestamp
 from runtime.observability import StepFailedError
 from tests.unit.conftest import PROCESSED
-from tests.unit.operations.conftest import KEY, Operator, Stage
+from tests.unit.operations.conftest import KEY, Operator, Stage, refuse_first_start
 
 LONG_AGO = "2026-01-02T03:04:05.678Z"
 Functions = list[tuple[str, str]]
@@ -141,17 +140,6 @@ def test_should_go_on_next_time_where_a_start_is_refused(stage: Stage, monkeypat
     report = stage.invoke("reconciliation", {})
     assert (report["missing"], report["started"]) == (2, 0)
     assert unaccounted() == [2]
-
-
-def refuse_first_start(stage: Stage, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    start, refusals = stage.states.start_execution, [code]
-
-    def start_execution(**arguments: Any) -> Any:
-        if refusals:
-            raise ClientError({"Error": {"Code": refusals.pop(), "Message": KEY}}, "StartExecution")
-        return start(**arguments)
-
-    monkeypatch.setattr(stage.states, "start_execution", start_execution)
 
 
 def test_should_start_the_others_where_one_start_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
