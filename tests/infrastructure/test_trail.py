@@ -38,6 +38,7 @@ def test_should_record_requests_to_replicas_too() -> None:
     stage = StageTemplate("prod", trail_retention_days=90, replica_region="eu-west-1")
     trail = stage.one("AWS::CloudTrail::Trail")
     assert trail["IsMultiRegionTrail"] is True
+    assert trail["IncludeGlobalServiceEvents"] is True, "or CloudTrail refuses it: InvalidParameterCombinationException"
     (events,) = trail["AdvancedEventSelectors"]
     (arns,) = [each["StartsWith"] for each in events["FieldSelectors"] if each["Field"] == "resources.ARN"]
     assert len(arns) == 4
