@@ -19,6 +19,10 @@ SHORTEST_CHECK_SECONDS: Final = 180
 LONGEST_STAGE_WITH_DELIVERY: Final = 14
 """So that `<stack>-delivery-<region>` has no more than 64 characters in the region with the longest name."""
 
+GOV_CLOUD: Final = "us-gov-"
+OTHER_DOMAINS: Final = ("cn-", "us-iso", "eu-iso")
+"""Beginnings of regions in partitions of AWS whose services don't answer below `amazonaws.com`."""
+
 
 def problems(config: StageConfig) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with a stage as a whole; each setting by itself is valid."""
@@ -34,6 +38,13 @@ def _environment(config: StageConfig) -> Rules:
         config.explicit_environment and not (config.account and config.region),
         "needs an explicit account and region: add `-c account=<12 digits> -c region=<name>`",
     )
+    for setting in ("region", "replica_region"):
+        region = getattr(config, setting)
+        yield (
+            region is not None and region.startswith(OTHER_DOMAINS),
+            f"{setting} must not be {region}: AWS's services have other names there, which no policy of the pipeline"
+            " knows",
+        )
     boundary_account = (config.permissions_boundary or "").split(":")[4:5]
     yield (
         config.account is not None and boundary_account not in ([], ["aws"], [config.account]),
@@ -122,6 +133,11 @@ def _options(config: StageConfig) -> Rules:
         config.vpc_cidr is None and "vpc_availability_zones" in config.model_fields_set,
         "vpc_availability_zones needs vpc_cidr, without which there is no VPC",
     )
+    zones = config.vpc_availability_zones
+    yield (
+        isinstance(zones, tuple) and any(zone[:-1] != config.region for zone in zones),
+        f"vpc_availability_zones must be of {config.region or 'an explicit region'}",
+    )
     yield (
         bool(config.delivery_principals) and len(config.stage) > LONGEST_STAGE_WITH_DELIVERY,
         f"delivery_principals need a stage's name of at most {LONGEST_STAGE_WITH_DELIVERY} characters: IAM allows the"
@@ -136,4 +152,4 @@ def _options(config: StageConfig) -> Rules:
 
 def _partition(region: str) -> str:
     """Return what tells the partition of AWS in a region's name; nothing is replicated from one to another."""
-    return next((prefix for prefix in ("cn-", "us-gov-") if region.startswith(prefix)), "")
+    return next((beginning for beginning in (GOV_CLOUD, *OTHER_DOMAINS) if region.startswith(beginning)), "")

@@ -15,6 +15,7 @@ from constructs import Construct
 
 from imaging_pipeline.alarms import PERIOD, add_alarm, alarm_on_denied_requests, alarm_topic, request_metric
 from imaging_pipeline.announcements import Announcements
+from imaging_pipeline.consistency import GOV_CLOUD
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.intake import Intake
 from imaging_pipeline.pipeline_functions import PipelineFunctions
@@ -79,10 +80,9 @@ class Monitoring(Construct):
         )
         alarm_on_denied_requests(self, self._buckets, topic=self.topic, above=config.alarms.denied_requests)
         self._dashboard()
-        self.dashboard_url = (
-            f"https://{Aws.REGION}.console.aws.amazon.com/cloudwatch/home"
-            f"?region={Aws.REGION}#dashboards/dashboard/{config.name}"
-        )
+        gov_cloud = (config.region or "").startswith(GOV_CLOUD)
+        console = "console.amazonaws-us-gov.com" if gov_cloud else f"{Aws.REGION}.console.aws.amazon.com"
+        self.dashboard_url = f"https://{console}/cloudwatch/home?region={Aws.REGION}#dashboards/dashboard/{config.name}"
 
     @property
     def outputs(self) -> Mapping[Output, str]:

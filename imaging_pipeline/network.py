@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
 from typing import Any, Final
 
 from aws_cdk import ArnFormat, Aws, Stack
@@ -13,6 +14,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from imaging_pipeline.log_groups import log_group
+from imaging_pipeline.setting_types import MOST_ZONES
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
 
@@ -117,10 +119,15 @@ class Network(Construct):
             "Vpc",
             vpc_name=self._config.name,
             ip_addresses=ec2.IpAddresses.cidr(cidr),
-            max_azs=self._config.vpc_availability_zones,
-            # Isolated subnets alone, so that there is no gateway to the internet at all.
+            max_azs=MOST_ZONES,
+            # Isolated subnets alone, so that there is no gateway to the internet at all. Each has an eighth of the VPC,
+            # so that another zone moves none of those that are there: CloudFormation couldn't.
             subnet_configuration=[
-                ec2.SubnetConfiguration(name="Functions", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+                ec2.SubnetConfiguration(
+                    name="Functions",
+                    subnet_type=ec2.SubnetType.PRIVATE_ISOLATED,
+                    cidr_mask=IPv4Network(cidr).prefixlen + MOST_ZONES.bit_length(),
+                )
             ],
             # True would add a custom resource, and its function the right to change any security group's rules.
             restrict_default_security_group=False,

@@ -112,7 +112,7 @@ class PipelineFunctions(Construct):
             for name in Function
         }
         self.roles: Mapping[Function, iam.Role] = {name: self._role(name) for name in Function}
-        self._state_machine_arn = _workflow_arn(self, "stateMachine", config.name)
+        self._state_machine_arn = _workflow_arn(self, "stateMachine", config.workflow_name)
         variables = self._variables(pseudonym_key)
         self.functions: Mapping[Function, lambda_.Function] = {
             name: self._function(name, variables[name]) for name in Function
@@ -281,7 +281,7 @@ class PipelineFunctions(Construct):
         for function in (self.functions[name] for name in STARTING):
             _allow(function, ["states:StartExecution"], self._state_machine_arn)
             if self._config.workflow_type == "STANDARD":  # whose names stay taken, maybe by an execution that ended
-                executions = _workflow_arn(self, "execution", f"{self._config.name}:*")
+                executions = _workflow_arn(self, "execution", f"{self._config.workflow_name}:*")
                 _allow(function, ["states:DescribeExecution"], executions)
             _allow(function, ["s3:ListBucketVersions"], raw.bucket_arn)
             # An execution's input is encrypted when it starts.

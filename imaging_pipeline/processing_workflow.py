@@ -96,12 +96,12 @@ class ProcessingWorkflow(Construct):
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
-            state_machine_name=config.name,
+            state_machine_name=config.workflow_name,
             definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
             state_machine_type=sfn.StateMachineType[config.workflow_type],
             timeout=Duration.seconds(config.execution_timeout_seconds),
             tracing_enabled=config.xray,
-            encryption_configuration=zone.workflow_encryption(config.name),
+            encryption_configuration=zone.workflow_encryption(config.workflow_name),
             logs=sfn.LogOptions(destination=self.log_group, level=sfn.LogLevel.ALL, include_execution_data=False),
         )
         self._verdicts.grant(self.state_machine)

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 PROFILES: Final = Path(__file__).resolve().parent.parent / "runtime" / "deidentification" / "profiles"
 TAGS_OF_A_RESOURCE: Final = 50
+MOST_ZONES: Final = 6
+"""Availability zones of the region that has most."""
 OWN_TAGS: Final = ("project", "stage")
 
 LOG_RETENTION: Final[Mapping[int, RetentionDays]] = {
@@ -110,6 +112,20 @@ def _check_vpc_cidr(text: str) -> str:
     return text
 
 
+def _count_or_names(value: object) -> object:
+    """Accept a number of zones, or their names."""
+    zones = int(value) if isinstance(value, str) and value.isdecimal() else _split_at_commas(value)
+    if isinstance(zones, (list, tuple)):
+        if not all(re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", str(zone)) for zone in zones):
+            raise ValueError("must be a number of zones, or names such as eu-central-1a,eu-central-1b")
+        if len(set(zones)) < len(zones):
+            raise ValueError("must name each zone once")
+        zones = tuple(zones)
+    if isinstance(zones, (int, tuple)) and not 2 <= (zones if isinstance(zones, int) else len(zones)) <= MOST_ZONES:
+        raise ValueError(f"must be 2 to {MOST_ZONES} zones")
+    return zones
+
+
 def is_range(network: str) -> bool:
     """Tell whether a network is a CIDR range, not a VPC endpoint."""
     return not network.startswith("vpce-")
@@ -147,6 +163,8 @@ VisibleNetworks = Annotated[
 ]
 """CIDR ranges and VPC endpoints that a bucket's policy can tell apart."""
 VpcCidr = Annotated[str, AfterValidator(_check_vpc_cidr)]
+AvailabilityZones = Annotated[int | tuple[str, ...], BeforeValidator(_count_or_names)]
+"""How many, which CloudFormation chooses, or their names."""
 PolicyName = Annotated[
     str, Field(pattern=r"^(arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+|[A-Za-z0-9+=,.@_-]{1,128})$")
 ]

@@ -182,8 +182,9 @@ class ImagingPipelineStack(Stack):
 
     @property
     def availability_zones(self) -> list[str]:
-        """The region's zones as CloudFormation finds them, where CDK would ask AWS while it synthesizes."""
-        return [Fn.select(index, Fn.get_azs()) for index in range(self._config.vpc_availability_zones)]
+        """The zones that the stage names, or that CloudFormation finds: CDK would ask AWS while it synthesizes."""
+        zones = self._config.vpc_availability_zones
+        return [Fn.select(index, Fn.get_azs()) for index in range(zones)] if isinstance(zones, int) else list(zones)
 
     def _bound_every_role(self, policy: str) -> None:
         from_managed_policy = (

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from imaging_pipeline.consistency import problems
 from imaging_pipeline.setting_types import (
+    AvailabilityZones,
     EmailAddresses,
     LogRetention,
     PolicyName,
@@ -166,7 +167,9 @@ class StageConfig(Settings):
     vpc_cidr: VpcCidr | None = Field(
         default=None, description="of a VPC of the stage's own, in which the functions run; none: no VPC"
     )
-    vpc_availability_zones: int = Field(default=2, ge=2, le=6, description="in which the VPC has a subnet")
+    vpc_availability_zones: AvailabilityZones = Field(
+        default=2, description="in which the VPC has a subnet: how many, or their names"
+    )
 
     delivery_principals: PrincipalArns = Field(
         default=(), description="may take on the delivery role, which alone reads results then; none: no such role"
@@ -182,8 +185,13 @@ class StageConfig(Settings):
 
     @property
     def name(self) -> str:
-        """Name of the stack, the state machine and the dashboard, and the beginning of every other name."""
+        """Name of the stack and the dashboard, and the beginning of every other name."""
         return f"{PROJECT}-{self.stage}"
+
+    @property
+    def workflow_name(self) -> str:
+        """Name of the processing workflow, another for each type, which AWS never changes under a name."""
+        return self.name if self.workflow_type == "STANDARD" else f"{self.name}-{self.workflow_type.lower()}"
 
     @property
     def tags(self) -> dict[str, str]:

@@ -56,8 +56,8 @@ class Trail(Construct):
             s3_bucket_name=self.bucket.bucket_name,
             kms_key_id=zone.key.key_arn if zone.key else None,
             enable_log_file_validation=True,
-            # What the selectors name in another region is recorded here too. CloudTrail takes a trail of several regions
-            # with the events of global services only, of which the selectors let none in.
+            # What the selectors name in another region is recorded here too. A trail of several regions must include
+            # the events of global services, of which the selectors let none in.
             is_multi_region_trail=bool(replicas),
             include_global_service_events=bool(replicas),
             advanced_event_selectors=[

@@ -74,9 +74,9 @@ def endpoints(stage: StageTemplate) -> dict[str, dict[str, Any]]:
 def test_should_run_every_function_in_private_subnets_of_as_many_zones_as_the_stage_says(stage: StageTemplate) -> None:
     subnets = stage.resources("AWS::EC2::Subnet")
     assert [subnet["Properties"]["CidrBlock"] for subnet in subnets.values()] == [
-        "10.42.0.0/22",
-        "10.42.4.0/22",
-        "10.42.8.0/22",
+        "10.42.0.0/23",
+        "10.42.2.0/23",
+        "10.42.4.0/23",
     ]
     assert not any(subnet["Properties"]["MapPublicIpOnLaunch"] for subnet in subnets.values())
     functions = stage.resources("AWS::Lambda::Function")
@@ -86,6 +86,21 @@ def test_should_run_every_function_in_private_subnets_of_as_many_zones_as_the_st
         assert {subnet["Ref"] for subnet in configuration["SubnetIds"]} == set(subnets)
         ((group, _),) = [group["Fn::GetAtt"] for group in configuration["SecurityGroupIds"]]
         assert "NetworkFunctionsSecurityGroup" in group
+
+
+def test_should_have_room_for_as_many_zones_as_a_region_has_in_the_smallest_vpc() -> None:
+    stage = StageTemplate("dev", vpc_cidr="10.42.0.0/24", vpc_availability_zones=6)
+    ranges = [subnet["Properties"]["CidrBlock"] for subnet in stage.resources("AWS::EC2::Subnet").values()]
+    assert ranges == [f"10.42.0.{32 * number}/27" for number in range(6)]
+
+
+def test_should_put_the_subnets_into_the_zones_that_the_stage_names() -> None:
+    zones = ["eu-central-1b", "eu-central-1c"]
+    options = {"region": "eu-central-1", "vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": ",".join(zones)}
+    stage = StageTemplate("dev", **options)
+    subnets = stage.resources("AWS::EC2::Subnet").values()
+    assert [subnet["Properties"]["AvailabilityZone"] for subnet in subnets] == zones
+    assert "Fn::GetAZs" not in str(stage.json)
 
 
 def test_should_have_no_way_out_of_the_vpc(stage: StageTemplate) -> None:

@@ -18,6 +18,9 @@ def test_should_have_four_stages() -> None:
     assert list(STAGES) == ["local", "dev", "staging", "prod"]
 
 
+ZONES = {"region": "eu-central-1", "vpc_cidr": "10.42.0.0/20"}
+
+
 @pytest.mark.parametrize("stage", [None, "", "production", "Dev", ["dev"]])
 def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
     with pytest.raises(StageError, match=r"local, dev, staging, prod\.$"):
@@ -70,6 +73,17 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": 1}, "vpc_availability_zones"),
         ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": 7}, "vpc_availability_zones"),
         ({"vpc_availability_zones": 2}, "vpc_availability_zones needs vpc_cidr"),
+        ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": "eu-west-1a"}, "must be 2 to 6 zones"),
+        ({"vpc_cidr": "10.42.0.0/20", "vpc_availability_zones": "eu-west-1a,eu-west-1b"}, "of an explicit region"),
+        ({**ZONES, "vpc_availability_zones": "eu-west-1a,eu-west-1b"}, "zones must be of eu-central-1"),
+        ({**ZONES, "vpc_availability_zones": "eu-central-1a,eu-central-1a"}, "must name each zone once"),
+        ({**ZONES, "vpc_availability_zones": "euc1-az1,euc1-az2"}, "must be a number of zones, or names such as"),
+        ({"region": "cn-north-1"}, "region must not be cn-north-1: AWS's services have other names there"),
+        ({"region": "us-isob-east-1"}, "region must not be us-isob-east-1"),
+        (
+            {"account": "123456789012", "region": "cn-north-1", "replica_region": "cn-northwest-1"},
+            "replica_region must not be cn-northwest-1",
+        ),
         ({"permissions_boundary": "not a name"}, "permissions_boundary"),
         ({"permissions_boundary": "arn:aws:iam::123456789012:role/x"}, "permissions_boundary"),
         (
@@ -140,6 +154,8 @@ def test_should_refuse_production_that_loses_its_data() -> None:
         {"permissions_boundary": "arn:aws:iam::aws:policy/PowerUserAccess", "account": "210987654321"},
         {"permissions_boundary": "arn:aws-cn:iam::210987654321:policy/a/b", "account": "210987654321"},
         {"vpc_cidr": "100.64.0.0/16", "vpc_availability_zones": "6"},
+        {**ZONES, "vpc_availability_zones": "eu-central-1a,eu-central-1c"},
+        {"account": "123456789012", "region": "us-gov-west-1", "replica_region": "us-gov-east-1"},
         {"delivery_principals": "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_R_0a"},
         {"delivery_networks": "198.51.100.7/32,2001:db8::/32,vpce-01234567"},
         {"cost_tags": {"Kostenstelle Süd": "4711 / +-=._:@"}},
