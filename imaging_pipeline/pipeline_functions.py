@@ -192,7 +192,9 @@ class PipelineFunctions(Construct):
         role = iam.Role(
             self,
             f"{name.capitalize()}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            assumed_by=iam.ServicePrincipal(
+                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+            ),
             description=f"{self._config.name}: what the {name} function may do",
         )
         self.log_groups[name].grant_write(role)

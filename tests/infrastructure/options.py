@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from tests.infrastructure.conftest import StageTemplate
+from imaging_pipeline.stages import STAGES
+from tests.infrastructure.conftest import StageTemplate, synthesized
 
 ACCOUNT: Final = "123456789012"
 RESEARCHERS: Final = f"arn:aws:iam::{ACCOUNT}:role/researchers"
@@ -38,6 +39,22 @@ EVERY_OPTION: Mapping[str, Any] = {
     **DURABILITY,
     **{name: value for option in OPTIONS.values() for name, value in option.items()},
 }
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    **{stage: (stage, {}) for stage in STAGES},
+    **{f"dev, {option}": ("dev", settings) for option, settings in OPTIONS.items()},
+    "dev, express": ("dev", {"workflow_type": "EXPRESS"}),
+    "staging, every option": ("staging", EVERY_OPTION),
+    "prod, every option": ("prod", EVERY_OPTION),
+    "prod, every option, express": ("prod", {**EVERY_OPTION, "workflow_type": "EXPRESS"}),
+}
+"""Every stage and option, by what it is called in tests."""
+
+
+@cache
+def variant(name: str) -> StageTemplate:
+    """A stage as `VARIANTS` has it; synthesized once for all tests."""
+    stage, settings = VARIANTS[name]
+    return StageTemplate(stage, **settings) if settings else synthesized(stage)
 
 
 @cache

@@ -105,6 +105,10 @@ class References:
                 return self.text(text).split(separator)[int(index)]
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: self._substitute(found[1]), text)
+            case {"Fn::GetStackOutput": {"OutputName": str(output)}} if output.startswith("PublishOutputFnGetAtt"):
+                # The ARN of a replica's bucket, or of its key.
+                key = f"arn:aws:kms:{self._region}:{self._account}:key/{output}"
+                return key if "Key" in output else f"arn:aws:s3:::{output}"
         raise UnknownElementError(f"not a text: {value}")
 
     def _substitute(self, name: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from imaging_pipeline.stages import STAGES
 from tests.infrastructure.conftest import StageTemplate
-from tests.infrastructure.options import OPTIONS
+from tests.infrastructure.options import OPTIONS, VARIANTS, variant
 from tests.infrastructure.policies import Policies, Statement
 from tests.infrastructure.references import ACCOUNT, REGION
 
@@ -48,8 +48,11 @@ UNBOUNDED = {
 UNCONDITIONAL = {
     ("sns", "events.amazonaws.com"): "a topic's policy may set no condition on EventBridge; no message holds PHI",
 }
-# Services for which AWS documents that they say for which account or resource they take on a role.
-SAY_FOR_WHOM = {"states.amazonaws.com", "events.amazonaws.com", "scheduler.amazonaws.com", "cloudtrail.amazonaws.com"}
+# Services that don't say, as far as AWS documents, for whom they take on a role: a condition would lock them out.
+SILENT = {
+    "s3.amazonaws.com": "AWS documents no condition for replication; the role is passed by IAM within its account only,"
+    " reads this account's bucket, and writes a bucket of this account (aws:ResourceAccount)",
+}
 
 
 class Rights:
@@ -286,17 +289,24 @@ def test_should_bound_metrics_by_their_namespace(rights: Rights) -> None:
         assert not rights.policies.may(role, "cloudwatch:PutMetricData", "*", cloudwatch__namespace="AWS/Billing")
 
 
-def test_should_trust_one_service_with_a_role_and_only_on_behalf_of_this_account(rights: Rights) -> None:
-    for role, statements in rights.policies.trust.items():
+@pytest.mark.parametrize("name", VARIANTS)
+def test_should_trust_one_service_with_a_role_and_only_on_behalf_of_this_account(name: str) -> None:
+    stage = variant(name)
+    trust = Policies.of(stage.json, account=stage.config.account, region=stage.config.region).trust
+    assert len(trust) > len(stage.resources("AWS::Lambda::Function"))
+    for role, statements in trust.items():
         if "Delivery" in role:  # whom it trusts, the stage names
             continue
         (statement,) = statements
         (service,) = statement.principals
         assert statement.actions == ("sts:AssumeRole",)
         assert service.endswith(".amazonaws.com")
-        if service in SAY_FOR_WHOM:
-            keys = {key for block in statement.conditions.values() for key in block}
-            assert keys & {"aws:SourceAccount", "aws:SourceArn"}, role
+        account = statement.conditions.get("StringEquals", {}).get("aws:SourceAccount")
+        assert account == (None if service in SILENT else (stage.config.account or ACCOUNT,)), role
+
+
+def test_should_have_no_role_in_a_replica_stack() -> None:
+    assert all("AWS::IAM::Role" not in json.dumps(replica) for name in VARIANTS if (replica := variant(name).replica))
 
 
 def test_should_open_no_resource_to_anybody_or_another_account(rights: Rights) -> None:

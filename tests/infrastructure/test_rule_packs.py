@@ -1,52 +1,25 @@
-"""cdk-nag's rule packs and cfn-lint: every finding is mended or acknowledged, and nothing else is acknowledged."""
+"""cdk-nag's rule packs: every finding is mended or acknowledged, and nothing else is acknowledged."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import pytest
 from aws_cdk import aws_s3 as s3
-from cfnlint.api import lint
-from cfnlint.config import ManualArgs
 from pydantic import ValidationError
 
 from imaging_pipeline import rule_packs
 from imaging_pipeline.rule_packs import Acknowledgement, Finding, UnansweredError
-from imaging_pipeline.stages import STAGES
-from tests.infrastructure.conftest import StageTemplate, synthesized
-from tests.infrastructure.options import EVERY_OPTION
+from tests.infrastructure.conftest import StageTemplate
+from tests.infrastructure.options import VARIANTS, variant
 
-# Options of a stage that add or change resources.
-VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "every option": ("prod", EVERY_OPTION),
-    "every option without own keys": ("staging", EVERY_OPTION),
-    "express": ("dev", {"workflow_type": "EXPRESS"}),
-}
-each_variant = pytest.mark.parametrize("name", [*STAGES, *VARIANTS])
-
-# CDK makes a function depend on its role and the role's policy, of which it refers to the role anyway.
-HARMLESS = ["W3005"]
-
-
-@cache
-def variant(name: str) -> StageTemplate:
-    stage, overrides = VARIANTS.get(name, (name, {}))
-    return StageTemplate(stage, **overrides) if overrides else synthesized(stage)
+each_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
 @cache
 def found(name: str) -> tuple[Finding, ...]:
     stage = variant(name)
     return tuple(rule_packs.findings(stage.app, stage.config))
-
-
-def linted(template: dict[str, Any]) -> list[tuple[str, list[str], str]]:
-    """What cfn-lint has against a template: the rule, where, and what."""
-    settings = ManualArgs(regions=["eu-central-1"], ignore_checks=HARMLESS)
-    return [(match.rule.id, match.path, match.message) for match in lint(json.dumps(template), config=settings)]
 
 
 @each_variant
@@ -57,7 +30,7 @@ def test_should_leave_no_finding_unanswered(name: str) -> None:
 def test_should_acknowledge_only_what_the_packs_still_find() -> None:
     matched = {
         (number, resource)
-        for name in [*STAGES, *VARIANTS]
+        for name in VARIANTS
         for number, entry in enumerate(rule_packs.acknowledgements())
         if entry.holds_in(variant(name).config)
         for resource in entry.resources
@@ -104,17 +77,3 @@ def test_should_refuse_a_stage_with_a_new_finding_and_say_what_where_and_what_to
     assert "  Careless: The S3 Bucket has server access logs disabled. [AwsSolutions-S1]" in verdict
     assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
     assert all("Careless" in line for line in verdict[1:-1])
-
-
-@pytest.mark.parametrize("name", [*STAGES, "every option"])
-def test_should_pass_cfn_lint(name: str) -> None:
-    stage = variant(name)
-    assert linted(stage.json) == []
-    if stage.replica:
-        assert linted(stage.replica) == []
-
-
-def test_should_see_what_cfn_lint_finds() -> None:
-    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"NoSuchProperty": True}}
-    ((rule, *_),) = linted({"Resources": {"Bucket": bucket}})
-    assert rule == "E3002"
