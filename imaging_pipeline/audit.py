@@ -7,9 +7,10 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from imaging_pipeline.indexes import add_indexes, text
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
-from runtime.contract import AuditIndex
+from runtime.contract import AUDIT_INDEXES
 
 # All that overwrites, changes or removes an item. What is left to writers is PartiQL's INSERT, which does neither.
 FORBIDDEN = (
@@ -35,8 +36,8 @@ class AuditTable(Construct):
             self,
             "Table",
             table_name=table_name,
-            partition_key=_text("subject"),
-            sort_key=_text("record_id"),
+            partition_key=text("subject"),
+            sort_key=text("record_id"),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if zone.key else dynamodb.TableEncryption.AWS_MANAGED,
             encryption_key=zone.key,
@@ -48,13 +49,7 @@ class AuditTable(Construct):
             deletion_protection=config.termination_protection,
             removal_policy=config.removal_policy,
         )
-        for index, partition, sort in (
-            (AuditIndex.BY_EVENT, "event", "at"),
-            (AuditIndex.BY_STUDY, "output_study", "output_key"),
-        ):
-            self.table.add_global_secondary_index(
-                index_name=index, partition_key=_text(partition), sort_key=_text(sort)
-            )
+        add_indexes(self.table, AUDIT_INDEXES)
 
     def allow_recording(self, grantee: iam.IGrantable) -> None:
         """Allow to add records, which is no right to read, change or remove one, with what the table's key demands."""
@@ -76,7 +71,3 @@ def _append_only(scope: Construct, table_name: str) -> iam.PolicyDocument:
         resources=[table_arn],
     )
     return iam.PolicyDocument(statements=[statement])
-
-
-def _text(attribute: str) -> dynamodb.Attribute:
-    return dynamodb.Attribute(name=attribute, type=dynamodb.AttributeType.STRING)

@@ -50,7 +50,7 @@ class Assumptions:
     s3_lists: float = _assumed(1, "LIST requests: looking the version up where the event has none")
     ledger_writes: float = _assumed(6, "writes: receive, run, study, claim, confirm, verdict; of items up to 1 KB")
     ledger_reads: float = _assumed(2, "consistent reads, of items up to 4 KB")
-    indexed_writes: float = _assumed(3.5, "writes to each index: those that move an item count as two")
+    indexed_writes: float = _assumed(5 / 3, "writes to each index, on average: in-work 2, by-verdict 1, by-study 2")
     audit_writes: float = _assumed(1, "writes of the audit record of up to 1 KB, to its table and to each index")
     log_kb: float = _assumed(12, "KB of logs of functions and workflow")
     traced_percent: float = _assumed(5, "percent of requests that X-Ray samples")

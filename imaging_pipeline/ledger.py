@@ -9,9 +9,17 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from imaging_pipeline.indexes import add_indexes, text
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.zones import Zone
-from runtime.contract import CHECKPOINT_ITEMS, STUDY_ITEMS, LedgerAttribute, LedgerIndex, Outline
+from runtime.contract import (
+    CHECKPOINT_ITEMS,
+    LEDGER_INDEXES,
+    STUDY_ITEMS,
+    LedgerAttribute,
+    LedgerIndex,
+    Outline,
+)
 
 
 class Ledger(Construct):
@@ -30,7 +38,7 @@ class Ledger(Construct):
             self,
             "Table",
             table_name=f"{config.name}-ledger",
-            partition_key=_text(LedgerAttribute.OBJECT_ID),
+            partition_key=text(LedgerAttribute.OBJECT_ID),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if zone.key else dynamodb.TableEncryption.AWS_MANAGED,
             encryption_key=zone.key,
@@ -40,13 +48,7 @@ class Ledger(Construct):
             deletion_protection=config.termination_protection,
             removal_policy=config.removal_policy,
         )
-        for index, attribute in (
-            (LedgerIndex.BY_STATUS, LedgerAttribute.STATUS),
-            (LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID),
-        ):
-            self.table.add_global_secondary_index(
-                index_name=index, partition_key=_text(attribute), sort_key=_text(LedgerAttribute.UPDATED_AT)
-            )
+        add_indexes(self.table, LEDGER_INDEXES)
 
     def allow(self, grantee: iam.IGrantable, *actions: str) -> None:
         """Allow actions on any item of the table."""
@@ -72,9 +74,11 @@ class Ledger(Construct):
         self._allow(
             grantee,
             ["Query"],
-            [self._index_arn(index) for index in LedgerIndex],
+            [self._index_arn(index) for index in (LedgerIndex.BY_VERDICT, LedgerIndex.BY_STUDY)],
             {
-                "ForAllValues:StringEquals": {"dynamodb:Attributes": [*Outline.model_fields]},
+                "ForAllValues:StringEquals": {
+                    "dynamodb:Attributes": [*Outline.model_fields, LedgerAttribute.VERDICT_SHARD]
+                },
                 "StringEquals": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
             },
         )
@@ -96,7 +100,3 @@ class Ledger(Construct):
 
     def _index_arn(self, index: LedgerIndex) -> str:
         return f"{self.table.table_arn}/index/{index}"
-
-
-def _text(attribute: LedgerAttribute) -> dynamodb.Attribute:
-    return dynamodb.Attribute(name=attribute, type=dynamodb.AttributeType.STRING)

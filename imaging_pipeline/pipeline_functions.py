@@ -123,7 +123,8 @@ class PipelineFunctions(Construct):
         self._grant_checking(buckets.processed)
         for name, actions in LEDGER_ACTIONS.items():
             ledger.allow(self.functions[name], *actions)
-        ledger.allow_query(self.functions[Function.RECONCILIATION], LedgerIndex.BY_STATUS)
+        for index in (LedgerIndex.IN_WORK, LedgerIndex.BY_VERDICT):
+            ledger.allow_query(self.functions[Function.RECONCILIATION], index)
         ledger.allow_announcing(self.functions[Function.COMPLETENESS])
         audit.allow_recording(self.functions[Function.DISPATCHER])
 

@@ -16,10 +16,12 @@ from imaging_pipeline.ledger import Ledger
 from imaging_pipeline.stages import StageConfig
 from imaging_pipeline.task_retries import SERVICE_TIMEOUT_SECONDS
 from runtime.contract import (
+    EVENT_SHARD,
     LEDGER_CONDITION,
     LEDGER_VERDICTS,
     METRIC_NAMESPACE,
     PROJECT,
+    SHARDS,
     STAGE_DIMENSION,
     Announcement,
     AuditEvent,
@@ -31,6 +33,7 @@ from runtime.contract import (
     State,
     audit_insert,
     expression_names,
+    shard_key,
     verdict_record_id,
 )
 
@@ -87,6 +90,7 @@ class VerdictStates:
             "record_id": {"S.$": f"States.Format('{verdict_record_id('{}', event)}', {ATTEMPT})"},
             "version": {"N": str(AuditRecord.model_fields["version"].default)},
             "event": {"S": event.value},
+            EVENT_SHARD: {"S.$": _any_shard(event)},
             "at": {"S.$": "$$.State.EnteredTime"},
             "attempt": {"N.$": ATTEMPT_AS_TEXT},
             "execution": {"S.$": "$$.Execution.Id"},
@@ -112,6 +116,7 @@ class VerdictStates:
             f":{LedgerAttribute.RANK}": {"N": str(status.rank)},
             f":{LedgerAttribute.ATTEMPT}": {"N.$": ATTEMPT_AS_TEXT},
             f":{LedgerAttribute.UPDATED_AT}": {"S.$": "$$.State.EnteredTime"},
+            f":{LedgerAttribute.VERDICT_SHARD}": {"S.$": _any_shard(status)},
         }
         values |= {f":{attribute}": {"S.$": path} for attribute, path in facts.items()}
         update = LEDGER_VERDICTS[status]
@@ -179,6 +184,11 @@ class VerdictStates:
             "TimeoutSeconds": SERVICE_TIMEOUT_SECONDS,
         }
         return sfn.CustomState(self._scope, state, state_json=definition)
+
+
+def _any_shard(kind: str) -> str:
+    """Return the expression of one of a kind's shards. Where `MathRandom` leaves out its end, the last stays empty."""
+    return f"States.Format('{shard_key(kind, '{}')}', States.MathRandom(0, {SHARDS - 1}))"
 
 
 def publishing_metrics() -> iam.PolicyStatement:

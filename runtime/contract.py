@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
-from typing import Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
@@ -280,13 +280,30 @@ class LedgerStatus(StrEnum):
         return {LedgerStatus.RECEIVED: 0, LedgerStatus.RUNNING: 1, LedgerStatus.FAILED: 2}.get(self, 3)
 
 
+SHARDS: Final = 16
+"""Keys over which an index spreads the items of one kind: DynamoDB writes 1,000 items a second under one key."""
+
+
+def shard_key(kind: str, shard: int | str) -> str:
+    """Return one of the keys under which an index has the items of a kind."""
+    return f"{kind}#{shard}"
+
+
+class Index(NamedTuple):
+    """Global secondary index of a table. An item without one of the keys is not in it."""
+
+    partition: str
+    sort: str
+    projected: tuple[str, ...] | None
+    """attributes that it holds besides the keys of index and table; None: all"""
+
+
 class LedgerIndex(StrEnum):
     """Indexes of the ledger."""
 
-    BY_STATUS = "by-status"
-    """status, then updated_at"""
+    IN_WORK = "in-work"
+    BY_VERDICT = "by-verdict"
     BY_STUDY = "by-study"
-    """study_id, then updated_at"""
 
 
 class LedgerAttribute(StrEnum):
@@ -315,7 +332,16 @@ class LedgerAttribute(StrEnum):
     REASON_CODES = "reason_codes"
     ERROR = "error"
     DUPLICATE_OF = "duplicate_of"
+    OPENED_AT = "opened_at"
+    """when the attempt was opened"""
+    WORK_SHARD = "work_shard"
+    """a shard of `IN_WORK`, until there is a verdict"""
+    VERDICT_SHARD = "verdict_shard"
+    """a shard of the status, while that is a verdict"""
 
+
+IN_WORK: Final = "in-work"
+"""Kind of the rows without a verdict."""
 
 STUDY_ITEMS = "study#"
 """Beginning of the names of the items that say what of a study was announced."""
@@ -343,11 +369,32 @@ class Outline(Frozen):
     reason_codes: str | None = Field(default=None, description="joined by a space")
 
 
+LEDGER_INDEXES: Mapping[LedgerIndex, Index] = {
+    LedgerIndex.IN_WORK: Index(LedgerAttribute.WORK_SHARD, LedgerAttribute.OPENED_AT, ()),
+    LedgerIndex.BY_VERDICT: Index(
+        LedgerAttribute.VERDICT_SHARD,
+        LedgerAttribute.UPDATED_AT,
+        (LedgerAttribute.STUDY_ID, LedgerAttribute.OUTPUT_KEY),
+    ),
+    LedgerIndex.BY_STUDY: Index(
+        LedgerAttribute.STUDY_ID,
+        LedgerAttribute.OBJECT_ID,
+        tuple(name for name in Outline.model_fields if name not in {"object_id", "study_id"}),
+    ),
+}
+"""Each holds what is asked of it and nothing else: what a change of a row leaves alone costs an index no write."""
+
+
 LEDGER_CONDITION = "#attempt < :attempt OR (#attempt = :attempt AND #rank < :rank)"
 """Under which a row may be changed. Where it fails, the change is late or comes twice: it is done, not failed."""
 
 _PROGRESS = (LedgerAttribute.STATUS, LedgerAttribute.RANK, LedgerAttribute.ATTEMPT, LedgerAttribute.UPDATED_AT)
-_OF_A_VERDICT = (LedgerAttribute.REASON_CODES, LedgerAttribute.ERROR, LedgerAttribute.DUPLICATE_OF)
+_OF_A_VERDICT = (
+    LedgerAttribute.VERDICT_SHARD,
+    LedgerAttribute.REASON_CODES,
+    LedgerAttribute.ERROR,
+    LedgerAttribute.DUPLICATE_OF,
+)
 
 
 def ledger_update(*attributes: LedgerAttribute) -> str:
@@ -363,13 +410,17 @@ def ledger_update(*attributes: LedgerAttribute) -> str:
     )
 
 
+def _verdict(*attributes: LedgerAttribute) -> str:
+    return f"{ledger_update(LedgerAttribute.VERDICT_SHARD, *attributes)}, #{LedgerAttribute.WORK_SHARD}"
+
+
 LEDGER_VERDICTS: Mapping[LedgerStatus, str] = {
-    LedgerStatus.DELIVERED: ledger_update(
+    LedgerStatus.DELIVERED: _verdict(
         LedgerAttribute.OUTPUT_KEY, LedgerAttribute.PROFILE, LedgerAttribute.PROFILE_HASH, LedgerAttribute.KEY_ID
     ),
-    LedgerStatus.QUARANTINED: ledger_update(LedgerAttribute.REASON_CODES),
-    LedgerStatus.FAILED: ledger_update(LedgerAttribute.ERROR),
-    LedgerStatus.DUPLICATE: ledger_update(LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY),
+    LedgerStatus.QUARANTINED: _verdict(LedgerAttribute.REASON_CODES),
+    LedgerStatus.FAILED: _verdict(LedgerAttribute.ERROR),
+    LedgerStatus.DUPLICATE: _verdict(LedgerAttribute.DUPLICATE_OF, LedgerAttribute.OUTPUT_KEY),
 }
 """The update expression that records each verdict, under `LEDGER_CONDITION`."""
 
@@ -574,9 +625,17 @@ class AuditIndex(StrEnum):
     """Indexes of the audit tables."""
 
     BY_EVENT = "by-event"
-    """event, then at"""
     BY_STUDY = "by-study"
-    """output_study, then output_key"""
+
+
+EVENT_SHARD: Final = "event_shard"
+"""Attribute of an audit table's items beside those of the record: a shard of its event."""
+
+AUDIT_INDEXES: Mapping[AuditIndex, Index] = {
+    AuditIndex.BY_EVENT: Index(EVENT_SHARD, "at", None),
+    AuditIndex.BY_STUDY: Index("output_study", "output_key", None),
+}
+"""They hold whole records, since a record is the answer to every question."""
 
 
 class AuditRecord(Published):

@@ -7,10 +7,13 @@ verdicts itself, by the expressions of `runtime.contract`.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import boto3
@@ -20,9 +23,12 @@ from pydantic import ConfigDict, Field
 
 from runtime.contract import (
     CHECKPOINT_ITEMS,
+    IN_WORK,
     LEDGER_CONDITION,
+    LEDGER_INDEXES,
     LEDGER_VERDICTS,
     PLACE_ITEMS,
+    SHARDS,
     STUDY_ITEMS,
     ExecutionInput,
     Frozen,
@@ -35,6 +41,7 @@ from runtime.contract import (
     RevisionCause,
     expression_names,
     ledger_update,
+    shard_key,
 )
 from runtime.fingerprint import Fingerprint
 
@@ -55,8 +62,13 @@ _OBJECT: Final = (
     LedgerAttribute.REQUESTED_PROFILE,
 )
 _SINCE: Final = "SET #received_at = if_not_exists(#received_at, :updated_at), "
-_RECEIVED: Final = ledger_update(*_OBJECT).replace("SET ", _SINCE, 1) + f", #{LedgerAttribute.EXECUTION}"
-_REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.REASON_CODES).replace("SET ", _SINCE, 1)
+_OPENED: Final = f"{_SINCE}#opened_at = :updated_at, "
+_RECEIVED: Final = (
+    ledger_update(*_OBJECT, LedgerAttribute.WORK_SHARD).replace("SET ", _OPENED, 1) + f", #{LedgerAttribute.EXECUTION}"
+)
+_REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.VERDICT_SHARD, LedgerAttribute.REASON_CODES).replace(
+    "SET ", _SINCE, 1
+)
 _RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
 _IDENTIFIED: Final = "SET #study_id = :study_id"
 _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
@@ -65,9 +77,12 @@ _KNOWN: Final = "attribute_exists(#object_id)"
 _AS_SEEN: Final = "#attempt = :attempt AND #status = :status"
 _CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
 _COUNTED: Final = " ADD #revision :one"
+_OF_A_STUDY: Final = (LedgerAttribute.STUDY_ID, LedgerAttribute.UPDATED_AT)
 _OUTLINE: Final = tuple(Outline.model_fields)
 _BATCH: Final = 100
 """Items that one request may ask for ("BatchGetItem")."""
+_PAGE: Final = 1000
+"""Items of an index that one request asks for, since the pages of all shards are held at once."""
 _SERIALIZER: Final = TypeSerializer()
 _DESERIALIZER: Final = TypeDeserializer()
 
@@ -201,9 +216,11 @@ class Ledger:
         The row of an attempt that was opened before is returned as it is.
         """
         coordinates = execution.object
-        facts = coordinates.model_dump() | {"requested_profile": execution.profile}
+        facts = {"requested_profile": execution.profile, "work_shard": _any_shard(IN_WORK)}
         condition = f"{_UNKNOWN} OR {LEDGER_CONDITION}"
-        self._advance(execution, LedgerStatus.RECEIVED, _RECEIVED, facts, condition=condition)
+        self._advance(
+            execution, LedgerStatus.RECEIVED, _RECEIVED, coordinates.model_dump() | facts, condition=condition
+        )
         row = self.row(coordinates.object_id)
         if row is None:
             raise LookupError("a row that was just written is gone")
@@ -215,9 +232,10 @@ class Ledger:
 
     def reject_unread(self, coordinates: ObjectCoordinates, reason_codes: str) -> bool:
         """Quarantine an object of which no row is there; tell whether that was so."""
-        facts = coordinates.model_dump() | {"requested_profile": None, "reason_codes": reason_codes}
+        verdict = LedgerStatus.QUARANTINED
+        facts = {"requested_profile": None, "reason_codes": reason_codes, "verdict_shard": _any_shard(verdict)}
         execution = ExecutionInput(object=coordinates)
-        return self._advance(execution, LedgerStatus.QUARANTINED, _REJECTED, facts, condition=_UNKNOWN)
+        return self._advance(execution, verdict, _REJECTED, coordinates.model_dump() | facts, condition=_UNKNOWN)
 
     def record(self, execution: ExecutionInput, verdict: LedgerStatus, **facts: str) -> bool:
         """Record a verdict as the state machine does; tell whether it was news.
@@ -231,7 +249,8 @@ class Ledger:
         facts
             The attributes that the expression sets.
         """
-        return self._advance(execution, verdict, LEDGER_VERDICTS[verdict], facts)
+        sharded = facts | {"verdict_shard": _any_shard(verdict)}
+        return self._advance(execution, verdict, LEDGER_VERDICTS[verdict], sharded)
 
     def identify(self, object_id: str, study_id: str) -> None:
         """Record the study of an object. An object version is of one study for ever, so nothing can be late."""
@@ -244,30 +263,51 @@ class Ledger:
         return self._update(row.object_id, _RELEASED, values, condition=_AS_SEEN)
 
     def with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Row]:
-        """Yield the rows with a status that changed between two times (ISO 8601, UTC), oldest change first."""
-        return map(Row.model_validate, self._with_status(status, since, until))
+        """Yield the rows with a status, oldest first.
 
-    def outlines_with_status(self, status: LedgerStatus, *, since: str = "", until: str = "~") -> Iterator[Outline]:
-        """Yield what `with_status` does, but only the outlines."""
-        return map(Outline.model_validate, self._with_status(status, since, until, _OUTLINE))
+        Parameters
+        ----------
+        status
+            Of the rows.
+        since, until
+            Bounds (ISO 8601, UTC) of the verdict's time; of an object in work, of the time its attempt was opened.
+        """
+        if status in LEDGER_VERDICTS:
+            found = self._spread(LedgerIndex.BY_VERDICT, status, since, until)
+        else:
+            found = self._spread(LedgerIndex.IN_WORK, IN_WORK, since, until)
+        while batch := [item["object_id"] for item in islice(found, _BATCH)]:
+            items = self._items(batch)
+            rows = (Row.model_validate(items[object_id]) for object_id in batch if object_id in items)
+            yield from (row for row in rows if row.status is status)  # indexes lag, the table does not
+
+    def judged_studies(self, *, since: str, until: str) -> set[str]:
+        """Return the studies of the objects that got a verdict between two times (ISO 8601, UTC)."""
+        return {
+            item["study_id"]
+            for verdict in LEDGER_VERDICTS
+            for item in self._spread(LedgerIndex.BY_VERDICT, verdict, since, until, attributes=_OF_A_STUDY)
+            if "study_id" in item
+        }
 
     def delivered(self, *, since: str, until: str) -> Iterator[DeliveredResult]:
         """Yield the results that were delivered between two times (ISO 8601, UTC), oldest first."""
-        items = self._with_status(LedgerStatus.DELIVERED, since, until, DeliveredResult._fields)
-        return (DeliveredResult(**item) for item in items)
+        found = self._spread(
+            LedgerIndex.BY_VERDICT, LedgerStatus.DELIVERED, since, until, attributes=DeliveredResult._fields
+        )
+        return (DeliveredResult(**item) for item in found)
 
     def unknown(self, object_ids: Sequence[str]) -> set[str]:
         """Return which of these objects have no row, or one that was opened a moment ago."""
         unknown: set[str] = set()
         for first in range(0, len(object_ids), _BATCH):
             batch = object_ids[first : first + _BATCH]
-            unknown |= set(batch) - self._known(batch)
+            unknown |= set(batch) - self._items(batch, LedgerAttribute.OBJECT_ID).keys()
         return unknown
 
     def outlines_of_study(self, study_id: str) -> Iterator[Outline]:
-        """Yield the outlines of a study's rows, oldest change first."""
-        items = self._query(LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID, study_id, " ", "~", attributes=_OUTLINE)
-        return map(Outline.model_validate, items)
+        """Yield the outlines of a study's rows."""
+        return map(Outline.model_validate, self._query(LedgerIndex.BY_STUDY, study_id, attributes=_OUTLINE))
 
     def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
         """Claim a SOP instance for an object version if it is free or this version's; return the claim that stands."""
@@ -370,16 +410,17 @@ class Ledger:
             return False
         return True
 
-    def _known(self, object_ids: Sequence[str]) -> set[str]:
-        """Return which of up to a hundred objects have a row."""
+    def _items(self, object_ids: Sequence[str], *attributes: LedgerAttribute) -> dict[str, dict[str, Any]]:
+        """Return those of up to a hundred rows that are there, whole or no more than these attributes, by object id."""
         keys = [_encoded({LedgerAttribute.OBJECT_ID: object_id}) for object_id in object_ids]
-        asked: Any = {self._table: {"Keys": keys, "ProjectionExpression": LedgerAttribute.OBJECT_ID}}
-        known: set[str] = set()
+        asked: Any = {self._table: {"Keys": keys} | _projection(attributes)}
+        items: dict[str, dict[str, Any]] = {}
         while True:
             answer = self._client.batch_get_item(RequestItems=asked)
-            known |= {_decoded(item)[LedgerAttribute.OBJECT_ID] for item in answer["Responses"].get(self._table, [])}
+            found = map(_decoded, answer["Responses"].get(self._table, []))
+            items |= {item[LedgerAttribute.OBJECT_ID]: item for item in found}
             if not answer["UnprocessedKeys"]:
-                return known
+                return items
             asked = answer["UnprocessedKeys"]
             time.sleep(random.uniform(0, 1))  # noqa: S311 - spreads load, guards no secret
 
@@ -388,36 +429,49 @@ class Ledger:
         answer = self._client.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _decoded(answer["Item"]) if "Item" in answer else None
 
-    def _with_status(
-        self, status: LedgerStatus, since: str, until: str, attributes: Sequence[str] = ()
+    def _spread(
+        self, index: LedgerIndex, kind: str, since: str, until: str, *, attributes: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:
-        index, attribute = LedgerIndex.BY_STATUS, LedgerAttribute.STATUS
-        return self._query(index, attribute, status.value, since or " ", until, attributes=attributes)
+        """Yield what the shards of a kind hold between two times, oldest first; each has its items in that order."""
+        shards = (
+            self._query(index, shard_key(kind, shard), (since or " ", until), attributes=attributes)
+            for shard in range(SHARDS)
+        )
+        return heapq.merge(*shards, key=itemgetter(LEDGER_INDEXES[index].sort))
 
     def _query(
-        self,
-        index: LedgerIndex,
-        attribute: LedgerAttribute,
-        value: str,
-        first: str,
-        last: str,
-        *,
-        attributes: Sequence[str] = (),
+        self, index: LedgerIndex, value: str, between: tuple[str, str] | None = None, *, attributes: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:
-        """Yield the items of an index, whole or, as some roles must ask, no more than these attributes of each."""
-        condition = f"#{attribute} = :value AND #updated_at BETWEEN :first AND :last"
-        projection = ", ".join(f"#{name}" for name in attributes)
-        part: Any = {"Select": "SPECIFIC_ATTRIBUTES", "ProjectionExpression": projection} if attributes else {}
+        """Yield the items of an index, as it has them or, as some roles must ask, no more than these attributes."""
+        partition, sort, _ = LEDGER_INDEXES[index]
+        condition, values = f"#{partition} = :value", {":value": value}
+        if between:
+            condition += f" AND #{sort} BETWEEN :first AND :last"
+            values |= dict(zip((":first", ":last"), between, strict=True))
+        projection = _projection(attributes)
+        names = expression_names(condition, projection.get("ProjectionExpression", ""))
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName=index,
             KeyConditionExpression=condition,
-            ExpressionAttributeNames=expression_names(condition, projection),
-            ExpressionAttributeValues=_encoded({":value": value, ":first": first, ":last": last}),
-            **part,
+            ExpressionAttributeValues=_encoded(values),
+            PaginationConfig={"PageSize": _PAGE},
+            **(projection | {"ExpressionAttributeNames": names}),
         )
         for page in pages:
             yield from map(_decoded, page["Items"])
+
+
+def _projection(attributes: Sequence[str]) -> dict[str, Any]:
+    """Return the part of a request that asks for these attributes alone; without attributes, nothing."""
+    if not attributes:
+        return {}
+    expression = ", ".join(f"#{name}" for name in attributes)
+    return {"ProjectionExpression": expression, "ExpressionAttributeNames": expression_names(expression)}
+
+
+def _any_shard(kind: str) -> str:
+    return shard_key(kind, random.randrange(SHARDS))  # noqa: S311 - spreads load, guards no secret
 
 
 def _claim_name(sop_instance_uid: str) -> str:

@@ -200,7 +200,7 @@ def announce_complete_studies(
 
     def look(checkpoint: str, since: str, until: str) -> None:
         seen: Counter[str] = Counter()
-        for study_id in sorted(_touched(ledger, since, until)):
+        for study_id in sorted(ledger.judged_studies(since=since, until=until)):
             try:
                 outcome = _announce(ledger, consumers, study_id, quiet_since=quiet_since, now=now)
             except Exception as error:  # noqa: BLE001 - one study's trouble must not keep the others back
@@ -223,17 +223,6 @@ def announce_complete_studies(
 def _shifted(checkpoint: str, interval: timedelta) -> str:
     """Return the time that is so long after a checkpoint; the beginning of time where there is none yet."""
     return timestamp(datetime.fromisoformat(checkpoint) + interval) if checkpoint else ""
-
-
-def _touched(ledger: Ledger, since: str, until: str) -> set[str]:
-    """Return the studies of the objects that got a verdict between two times."""
-    return {
-        row.study_id
-        for status in LedgerStatus
-        if status not in _IN_WORK
-        for row in ledger.outlines_with_status(status, since=since, until=until)
-        if row.study_id is not None
-    }
 
 
 def _announce(ledger: Ledger, consumers: Consumers, study_id: str, *, quiet_since: str, now: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from imaging_pipeline.runtime_code import code_version
-from runtime.contract import AuditIndex, AuditRecord
+from runtime.contract import EVENT_SHARD, AuditIndex, AuditRecord
 from tests.infrastructure.conftest import REPOSITORY, StageTemplate, joined
 
 TABLES = {"AuditTable": "audit", "LinkAuditTable": "link-audit"}
@@ -41,10 +41,10 @@ def test_should_find_records_by_object_and_by_event_and_study_in_order(every_sta
     named = {index: [key["AttributeName"] for key in schema] for index, schema in schemas.items()}
     assert named == {
         None: ["subject", "record_id"],
-        AuditIndex.BY_EVENT: ["event", "at"],
+        AuditIndex.BY_EVENT: [EVENT_SHARD, "at"],
         AuditIndex.BY_STUDY: ["output_study", "output_key"],
     }
-    assert {name for names in named.values() for name in names} <= set(AuditRecord.model_fields)
+    assert {name for names in named.values() for name in names} <= {*AuditRecord.model_fields, EVENT_SHARD}
     assert all(each["Projection"] == {"ProjectionType": "ALL"} for each in found["GlobalSecondaryIndexes"])
 
 

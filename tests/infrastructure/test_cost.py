@@ -45,7 +45,7 @@ def test_should_follow_memory_and_architecture_of_the_functions(dev: StageTempla
 
 def test_should_count_the_writes_to_the_tables_indexes(dev: StageTemplate) -> None:
     assumed = Assumptions(ledger_writes=1, indexed_writes=10, audit_writes=0)
-    assert counts(dev, assumed)["dynamodb_write"] == 21_000_000
+    assert counts(dev, assumed)["dynamodb_write"] == 31_000_000
     assumed = Assumptions(ledger_writes=0, indexed_writes=0, audit_writes=1)
     assert counts(dev, assumed)["dynamodb_write"] == 3_000_000
 

@@ -183,7 +183,7 @@ def test_should_let_validation_read_raw_objects_and_nothing_else(every_stage: St
 
 @pytest.mark.parametrize(
     ("name", "indexes", "metrics"),
-    [("dispatcher", (), METRICS), ("replay", (), set()), ("reconciliation", ("by-status",), METRICS)],
+    [("dispatcher", (), METRICS), ("replay", (), set()), ("reconciliation", ("in-work", "by-verdict"), METRICS)],
 )
 def test_should_let_who_starts_executions_list_raw_objects_and_write_none(
     every_stage: StageTemplate, name: str, indexes: tuple[str, ...], metrics: set[tuple[str, str]]
@@ -217,7 +217,7 @@ def test_should_let_completeness_write_manifests_and_read_no_object(every_stage:
     (queue,) = [key for key in every_stage.resources("AWS::SQS::Queue") if "FunctionsDeadLetters" in key]
     assert rights(every_stage, "CompletenessRole") == (
         common_rights(every_stage, "completeness")
-        | ledger_rights(every_stage, "GetItem", "UpdateItem", indexes=("by-status", "by-study"))
+        | ledger_rights(every_stage, "GetItem", "UpdateItem", indexes=("by-verdict", "by-study"))
         | {
             ("s3:PutObject", f"${{{processed}.Arn}}/*/manifest-*.jsonl"),
             ("events:PutEvents", f"${{{bus}.Arn}}"),

@@ -145,8 +145,10 @@ def test_should_keep_objects_keys_from_completeness(rights: Rights) -> None:
         assert not may(action, dynamodb__LeadingKeys=["0123456789abcdef0123456789abcdef"])
         assert not may(action, dynamodb__LeadingKeys=["instance#0123456789abcdef"])
         assert not may(action, dynamodb__LeadingKeys=["place#raw"])
-    for index in (f"{table}/index/by-study", f"{table}/index/by-status"):
-        some = {"dynamodb__Select": "SPECIFIC_ATTRIBUTES"}
+    some = {"dynamodb__Select": "SPECIFIC_ATTRIBUTES"}
+    assert not may("Query", f"{table}/index/in-work", dynamodb__Attributes=["status"], **some)
+    assert may("Query", f"{table}/index/by-verdict", dynamodb__Attributes=["verdict_shard", "study_id"], **some)
+    for index in (f"{table}/index/by-study", f"{table}/index/by-verdict"):
         assert may("Query", index, dynamodb__Attributes=["status", "output_key"], **some)
         for attribute in ("key", "bucket", "version_id", "etag", "execution", "releases"):
             assert not may("Query", index, dynamodb__Attributes=["status", attribute], **some)

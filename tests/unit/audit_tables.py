@@ -10,8 +10,9 @@ from moto.dynamodb.exceptions import ConditionalCheckFailed, DynamodbException
 from moto.dynamodb.models import DynamoDBBackend
 
 from runtime.audit import AuditLog
-from runtime.contract import AuditIndex
+from runtime.contract import AUDIT_INDEXES
 from runtime.ledger import dynamodb_client
+from tests.unit import indexes
 
 
 def insert(backend: DynamoDBBackend, statement: str, parameters: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -31,17 +32,12 @@ def audit_log(table: str, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
     """Return the audit log on a new table."""
     monkeypatch.setattr(DynamoDBBackend, "execute_statement", insert)
     client = dynamodb_client(attempts=2)
-    indexes = {AuditIndex.BY_EVENT: ("event", "at"), AuditIndex.BY_STUDY: ("output_study", "output_key")}
-    attributes = ["subject", "record_id", *(name for names in indexes.values() for name in names)]
     client.create_table(
         TableName=table,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in attributes],
-        KeySchema=_schema("subject", "record_id"),
-        GlobalSecondaryIndexes=[
-            {"IndexName": index.value, "KeySchema": _schema(*names), "Projection": {"ProjectionType": "ALL"}}
-            for index, names in indexes.items()
-        ],
+        AttributeDefinitions=indexes.key_attributes("subject", "record_id", indexes=AUDIT_INDEXES),
+        KeySchema=indexes.key_schema("subject", "record_id"),
+        GlobalSecondaryIndexes=indexes.definitions(AUDIT_INDEXES),
     )
     return AuditLog(client, table)
 
@@ -57,7 +53,3 @@ def away(table: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DynamoDBBackend, "execute_statement", refuse)
         yield
-
-
-def _schema(partition: str, sort: str) -> Any:
-    return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]

@@ -16,8 +16,9 @@ from pydicom.data import get_testdata_file
 
 from runtime import storage
 from runtime.audit import AuditLog
-from runtime.contract import ExecutionInput, LedgerAttribute, LedgerIndex, ObjectCoordinates, ObjectCreated
+from runtime.contract import LEDGER_INDEXES, ExecutionInput, ObjectCoordinates, ObjectCreated
 from runtime.ledger import Ledger, dynamodb_client
+from tests.unit import indexes
 from tests.unit.audit_tables import audit_log
 
 if TYPE_CHECKING:
@@ -120,29 +121,12 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
 @pytest.fixture
 def ledger(buckets: Buckets) -> Ledger:
     client = dynamodb_client(attempts=2)
-    attributes = (
-        LedgerAttribute.OBJECT_ID,
-        LedgerAttribute.STATUS,
-        LedgerAttribute.STUDY_ID,
-        LedgerAttribute.UPDATED_AT,
-    )
-    indexes = ((LedgerIndex.BY_STATUS, LedgerAttribute.STATUS), (LedgerIndex.BY_STUDY, LedgerAttribute.STUDY_ID))
     client.create_table(
         TableName=LEDGER_TABLE,
         BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name.value, "AttributeType": "S"} for name in attributes],
-        KeySchema=[{"AttributeName": "object_id", "KeyType": "HASH"}],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": index.value,
-                "KeySchema": [
-                    {"AttributeName": attribute.value, "KeyType": "HASH"},
-                    {"AttributeName": "updated_at", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-            for index, attribute in indexes
-        ],
+        AttributeDefinitions=indexes.key_attributes("object_id", indexes=LEDGER_INDEXES),
+        KeySchema=indexes.key_schema("object_id"),
+        GlobalSecondaryIndexes=indexes.definitions(LEDGER_INDEXES),
     )
     return Ledger(client, LEDGER_TABLE)
 

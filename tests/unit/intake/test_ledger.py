@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from runtime.contract import (
     LEDGER_CONDITION,
     LEDGER_VERDICTS,
+    SHARDS,
     LedgerStatus,
     ObjectCoordinates,
     Release,
@@ -37,6 +38,7 @@ def test_should_open_a_row_with_the_object_that_is_received(ledger: Ledger) -> N
     opened = ledger.receive(execution(OBJECT))
     assert (opened.coordinates, opened.status, opened.attempt) == (OBJECT, LedgerStatus.RECEIVED, 1)
     assert opened.received_at == opened.updated_at
+    assert ledger._item(OBJECT.object_id)["opened_at"] == opened.updated_at  # type: ignore[index]
     assert opened.current_attempt == execution(OBJECT)
 
 
@@ -176,10 +178,53 @@ def test_should_tell_which_of_many_objects_it_does_not_know(ledger: Ledger, monk
 def test_should_outline_a_row_by_nothing_that_leads_to_the_object(ledger: Ledger) -> None:
     ledger.receive(execution(OBJECT))
     ledger.identify(OBJECT.object_id, hashed("1.2"))
-    [of_study] = ledger.outlines_of_study(hashed("1.2"))
-    [of_status] = ledger.outlines_with_status(LedgerStatus.RECEIVED)
-    assert of_study == of_status
-    assert of_study.model_dump(exclude_none=True).keys() == {"object_id", "status", "attempt", "updated_at", "study_id"}
+    [outline] = ledger.outlines_of_study(hashed("1.2"))
+    assert outline.model_dump(exclude_none=True).keys() == {"object_id", "status", "attempt", "updated_at", "study_id"}
+
+
+def test_should_tell_of_which_studies_objects_were_judged_between_two_times(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for hour, coordinates in enumerate((OBJECT, OTHER)):
+        ledger.receive(execution(coordinates))
+        ledger.identify(coordinates.object_id, hashed(f"1.{hour}"))
+        monkeypatch.setattr("runtime.ledger.now", lambda hour=hour: f"2026-11-23T0{hour}:00:00.000Z")
+        ledger.record(execution(coordinates), LedgerStatus.FAILED, error="States.Timeout")
+    assert ledger.judged_studies(since="", until="~") == {hashed("1.0"), hashed("1.1")}
+    assert ledger.judged_studies(since="", until="2026-11-23T00:30") == {hashed("1.0")}
+    assert ledger.judged_studies(since="2026-11-23T00:30", until="~") == {hashed("1.1")}
+
+
+def test_should_find_what_is_in_work_and_not_what_has_a_verdict(ledger: Ledger) -> None:
+    for coordinates in (OBJECT, OTHER):
+        ledger.receive(execution(coordinates))
+    ledger.run(execution(OTHER), "arn:1")
+    assert [each.object_id for each in ledger.with_status(LedgerStatus.RECEIVED)] == [OBJECT.object_id]
+    assert [each.object_id for each in ledger.with_status(LedgerStatus.RUNNING)] == [OTHER.object_id]
+    ledger.record(execution(OTHER), LedgerStatus.DELIVERED, **DELIVERED)
+    assert not list(ledger.with_status(LedgerStatus.RUNNING))
+    ledger.receive(execution(OTHER, 2))
+    assert len(list(ledger.with_status(LedgerStatus.RECEIVED))) == 2
+    assert not list(ledger.with_status(LedgerStatus.DELIVERED))
+
+
+def test_should_answer_in_the_order_of_time_whichever_shard_has_a_row(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = itertools.cycle(range(SHARDS))
+    monkeypatch.setattr("runtime.ledger.random.randrange", lambda _: next(shards) * 7 % SHARDS)
+    monkeypatch.setattr("runtime.ledger._BATCH", 7)
+    expected = []
+    for minute in range(40):
+        coordinates = OBJECT.model_copy(update={"version_id": str(minute)})
+        monkeypatch.setattr("runtime.ledger.now", lambda minute=minute: f"2026-11-23T10:{minute:02}:00.000Z")
+        ledger.receive(execution(coordinates))
+        ledger.record(execution(coordinates), LedgerStatus.DELIVERED, **DELIVERED)
+        expected.append(coordinates.object_id)
+    assert [each.object_id for each in ledger.with_status(LedgerStatus.DELIVERED)] == expected
+    assert [each.object_id for each in ledger.delivered(since="2026-11-23T10:05", until="2026-11-23T10:30")] == (
+        expected[5:30]
+    )
 
 
 def test_should_give_an_instance_to_the_first_that_claims_it(ledger: Ledger) -> None:

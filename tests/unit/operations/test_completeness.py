@@ -235,14 +235,14 @@ def test_should_go_on_near_where_it_can_not_look_far(stage: Stage, bus: Bus, mon
     """As where there is more to look at than the function has time for."""
     bus.tick(11)
     deliver(stage, "one")
-    query = stage.ledger.outlines_with_status
+    query = stage.ledger.judged_studies
 
-    def refuse_far(status: LedgerStatus, *, since: str = "", until: str = "~") -> Any:
+    def refuse_far(*, since: str, until: str) -> Any:
         if since < _text(datetime.now(UTC) - timedelta(minutes=30)):
             raise TimeoutError
-        return query(status, since=since, until=until)
+        return query(since=since, until=until)
 
-    monkeypatch.setattr(stage.ledger, "outlines_with_status", refuse_far)
+    monkeypatch.setattr(stage.ledger, "judged_studies", refuse_far)
     for _ in range(2):
         with pytest.raises(StepFailedError):
             bus.tick(12 + 60)

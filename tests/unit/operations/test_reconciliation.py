@@ -100,7 +100,7 @@ def test_should_start_what_is_stuck_as_far_as_it_came(stage: Stage, execution: s
     if execution:
         stage.ledger.run(ExecutionInput(object=coordinates), execution)
     assert stage.invoke("reconciliation", {})["stuck"] == 0
-    stage.change(coordinates, updated_at=LONG_AGO)
+    stage.change(coordinates, opened_at=LONG_AGO, updated_at=LONG_AGO)
     report = stage.invoke("reconciliation", {})
     assert report["unaccounted"] == [{"object_id": coordinates.object_id, "problem": "stuck"}]
     assert [started["attempt"] for started in stage.started()] == [attempt]
@@ -111,7 +111,7 @@ def test_should_start_what_is_stuck_as_far_as_it_came(stage: Stage, execution: s
 def test_should_report_a_lost_result_and_leave_it_to_a_replay(stage: Stage) -> None:
     coordinates = stage.buckets.upload(b"content", KEY)
     row = stage.finish(coordinates, LedgerStatus.DELIVERED)
-    stage.change(coordinates, updated_at=LONG_AGO)
+    stage.change(coordinates, opened_at=LONG_AGO, updated_at=LONG_AGO)
     assert stage.invoke("reconciliation", {})["lost"] == 0
     stage.buckets.s3.delete_object(Bucket=PROCESSED, Key=row.output_key or "")
     report = stage.invoke("reconciliation", {})
@@ -197,7 +197,7 @@ def test_should_start_what_is_stuck_though_the_buckets_can_not_be_compared(
 ) -> None:
     coordinates = stage.buckets.upload(b"content", KEY)
     stage.ledger.receive(ExecutionInput(object=coordinates))
-    stage.change(coordinates, updated_at=LONG_AGO)
+    stage.change(coordinates, opened_at=LONG_AGO, updated_at=LONG_AGO)
     with Stubber(stage.buckets.s3) as refusing:
         refusing.add_client_error("list_object_versions", "AccessDenied")
         with pytest.raises(StepFailedError):

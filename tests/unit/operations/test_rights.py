@@ -81,7 +81,7 @@ def fail(operator: Operator) -> None:
 RUNS: dict[str, tuple[Callable[[Operator], str | None], list[tuple[str, ...]]]] = {
     "quarantine list": (see_in_quarantine, [()]),
     "quarantine show": (see_in_quarantine, [("{}",)]),
-    "quarantine retry": (see_in_quarantine, [("{}",), ("--reason", "RISK_ULTRASOUND")]),
+    "quarantine retry": (see_in_quarantine, [("--reason", "RISK_ULTRASOUND"), ("{}",)]),
     "quarantine release": (see_in_quarantine, [("{}", *DECISION)]),
     "redrive": (fail, [()]),
     "replay": (fail, [("--all",), ("--reason", "RISK_ULTRASOUND")]),
