@@ -16,6 +16,9 @@ STEP_ATTEMPTS: Final = 4
 SHORTEST_CHECK_SECONDS: Final = 180
 """Of a reconciliation, whose three parts each begin only what half a minute is left for."""
 
+EXPIRY_DAYS: Final = 7
+"""That S3 may take, at midnight and asynchronously, to remove what has expired."""
+
 LONGEST_STAGE_WITH_DELIVERY: Final = 14
 """So that `<stack>-delivery-<region>` has no more than 64 characters in the region with the longest name."""
 
@@ -97,6 +100,7 @@ def _retention(config: StageConfig) -> Rules:
             bool(getattr(config, setting)) and not config.noncurrent_retention_days,
             f"{setting} needs noncurrent_retention_days, since an expired object is kept as a version",
         )
+    yield from _ledger_retention(config)
     days = config.object_lock_days
     yield (
         (config.object_lock_mode is None) != (days is None),
@@ -109,6 +113,26 @@ def _retention(config: StageConfig) -> Rules:
     yield (
         days is not None and config.raw_retention_days is not None and config.raw_retention_days < days,
         "raw_retention_days must not end before object_lock_days, while nothing can be deleted",
+    )
+
+
+def _ledger_retention(config: StageConfig) -> Rules:
+    # Reconciliation starts an object without a row again; announcements leave out results without one.
+    kept, raw, processed = (getattr(config, f"{name}_retention_days") for name in ("ledger", "raw", "processed"))
+    if kept is None:
+        return
+    if raw is None or processed is None:
+        yield (
+            True,
+            "ledger_retention_days needs raw_retention_days and processed_retention_days: a row must outlive its object"
+            " and its result",
+        )
+        return
+    shortest = raw + (config.noncurrent_retention_days or 0) + processed + EXPIRY_DAYS
+    yield (
+        kept < shortest,
+        f"ledger_retention_days must be at least {shortest}: raw_retention_days, noncurrent_retention_days,"
+        f" processed_retention_days and {EXPIRY_DAYS} that S3 may take",
     )
 
 

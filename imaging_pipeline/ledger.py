@@ -45,6 +45,7 @@ class Ledger(Construct):
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
+            time_to_live_attribute=LedgerAttribute.EXPIRES_AT if config.ledger_retention_days else None,
             deletion_protection=config.termination_protection,
             removal_policy=config.removal_policy,
         )

@@ -141,7 +141,8 @@ class PipelineFunctions(Construct):
     def _variables(self, pseudonym_key: secretsmanager.ISecret) -> Mapping[Function, FunctionVariables]:
         config, buckets = self._config, self._buckets
         ledger = {"LEDGER_TABLE": self._ledger.table.table_name}
-        starting = ledger | {
+        retaining = ledger | {"LEDGER_RETENTION_DAYS": config.ledger_retention_days or 0}
+        starting = retaining | {
             "STATE_MACHINE_ARN": self._state_machine_arn,
             "ACCEPTED_PREFIXES": json.dumps(config.accepted_prefixes),
             "ACCEPTED_SUFFIXES": json.dumps(config.accepted_suffixes),
@@ -152,7 +153,7 @@ class PipelineFunctions(Construct):
             Function.VALIDATION: (ValidationVariables, {"STRICT": config.strict}),
             Function.DEIDENTIFICATION: (
                 DeidentificationVariables,
-                ledger | processed | {"PSEUDONYM_SECRET_ARN": pseudonym_key.secret_arn, "PROFILE": config.profile},
+                retaining | processed | {"PSEUDONYM_SECRET_ARN": pseudonym_key.secret_arn, "PROFILE": config.profile},
             ),
             Function.DISPATCHER: (
                 DispatcherVariables,

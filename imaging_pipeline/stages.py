@@ -123,6 +123,7 @@ class StageConfig(Settings):
     noncurrent_retention_days: int | None = Field(
         default=None, ge=1, description="versions that were overwritten, deleted or expired are gone for good"
     )
+    ledger_retention_days: int | None = Field(default=None, description="the ledger's rows expire; none: never")
     access_log_retention_days: int = Field(default=90, ge=1)
     log_retention: LogRetention = Field(default=RetentionDays.ONE_MONTH, description="days, of CloudWatch's logs")
     object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = Field(

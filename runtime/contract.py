@@ -338,6 +338,8 @@ class LedgerAttribute(StrEnum):
     """a shard of `IN_WORK`, until there is a verdict"""
     VERDICT_SHARD = "verdict_shard"
     """a shard of the status, while that is a verdict"""
+    EXPIRES_AT = "expires_at"
+    """seconds since 1970, when DynamoDB removes the item; none: never"""
 
 
 IN_WORK: Final = "in-work"
@@ -746,7 +748,13 @@ class LedgerVariables(FunctionVariables):
     LEDGER_TABLE: str
 
 
-class StartingVariables(LedgerVariables):
+class RetainingVariables(LedgerVariables):
+    """Environment variables of every function that opens rows or claims instances."""
+
+    LEDGER_RETENTION_DAYS: int = Field(default=0, ge=0, description="after which they expire; 0: never")
+
+
+class StartingVariables(RetainingVariables):
     """Environment variables of the functions that start executions."""
 
     STATE_MACHINE_ARN: str
@@ -793,7 +801,7 @@ class ValidationVariables(FunctionVariables):
     STRICT: bool = Field(description="warnings reject too")
 
 
-class DeidentificationVariables(LedgerVariables):
+class DeidentificationVariables(RetainingVariables):
     """Environment variables of the de-identification function."""
 
     PROCESSED_BUCKET: str

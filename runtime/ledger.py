@@ -69,6 +69,7 @@ _RECEIVED: Final = (
 _REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.VERDICT_SHARD, LedgerAttribute.REASON_CODES).replace(
     "SET ", _SINCE, 1
 )
+_EXPIRES: Final = "SET #expires_at = :expires_at, "
 _RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
 _IDENTIFIED: Final = "SET #study_id = :study_id"
 _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
@@ -199,11 +200,14 @@ class Ledger:
         See `dynamodb_client`.
     table
         The table's name.
+    retention_days
+        After the last attempt that was opened a row expires, and after its last change a claim; 0: never.
     """
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, *, retention_days: int = 0) -> None:
         self._client = client
         self._table = table
+        self._retention_seconds = retention_days * 24 * 3600
 
     def row(self, object_id: str) -> Row | None:
         """Return a row as it is now; None where there is none."""
@@ -217,10 +221,9 @@ class Ledger:
         """
         coordinates = execution.object
         facts = {"requested_profile": execution.profile, "work_shard": _any_shard(IN_WORK)}
+        update, values = self._expiring(_RECEIVED, coordinates.model_dump() | facts)
         condition = f"{_UNKNOWN} OR {LEDGER_CONDITION}"
-        self._advance(
-            execution, LedgerStatus.RECEIVED, _RECEIVED, coordinates.model_dump() | facts, condition=condition
-        )
+        self._advance(execution, LedgerStatus.RECEIVED, update, values, condition=condition)
         row = self.row(coordinates.object_id)
         if row is None:
             raise LookupError("a row that was just written is gone")
@@ -234,8 +237,8 @@ class Ledger:
         """Quarantine an object of which no row is there; tell whether that was so."""
         verdict = LedgerStatus.QUARANTINED
         facts = {"requested_profile": None, "reason_codes": reason_codes, "verdict_shard": _any_shard(verdict)}
-        execution = ExecutionInput(object=coordinates)
-        return self._advance(execution, verdict, _REJECTED, coordinates.model_dump() | facts, condition=_UNKNOWN)
+        update, values = self._expiring(_REJECTED, coordinates.model_dump() | facts)
+        return self._advance(ExecutionInput(object=coordinates), verdict, update, values, condition=_UNKNOWN)
 
     def record(self, execution: ExecutionInput, verdict: LedgerStatus, **facts: str) -> bool:
         """Record a verdict as the state machine does; tell whether it was news.
@@ -312,8 +315,8 @@ class Ledger:
     def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
         """Claim a SOP instance for an object version if it is free or this version's; return the claim that stands."""
         name = _claim_name(sop_instance_uid)
-        values = _claim_values(object_id, fingerprint)
-        self._update(name, _CLAIMED + _COUNTED, values, condition=f"{_UNKNOWN} OR #holder = :holder")
+        update, values = self._expiring(_CLAIMED, _claimed(object_id, fingerprint))
+        self._update(name, update + _COUNTED, _named(values), condition=f"{_UNKNOWN} OR #holder = :holder")
         item = self._item(name)
         if item is None:
             raise LookupError("a claim that was just written is gone")
@@ -343,10 +346,11 @@ class Ledger:
         delivered_as
             The result's key, once it is written.
         """
-        update, values = _CLAIMED, _claim_values(object_id, fingerprint) | {":seen": seen.revision}
+        update, values = self._expiring(_CLAIMED, _claimed(object_id, fingerprint) | {"seen": seen.revision})
         if delivered_as is not None:
-            update, values = f"{update}, #output_key = :output_key", values | {":output_key": delivered_as}
-        return self._update(_claim_name(sop_instance_uid), update + _COUNTED, values, condition="#revision = :seen")
+            update, values = f"{update}, #output_key = :output_key", values | {"output_key": delivered_as}
+        name = _claim_name(sop_instance_uid)
+        return self._update(name, update + _COUNTED, _named(values), condition="#revision = :seen")
 
     def study(self, study_id: str) -> StudyRevision | None:
         """Return a study's last revision; None where it has none yet."""
@@ -355,7 +359,7 @@ class Ledger:
 
     def revise_study(self, study_id: str, seen: StudyRevision | None, revision: StudyRevision) -> bool:
         """Replace a study's revision, or give it its first; False where it is no longer as it was seen."""
-        values = {f":{name}": value for name, value in revision.model_dump().items()}
+        values = _named(revision.model_dump())
         condition = _UNKNOWN
         if seen is not None:
             condition = "#revision = :seen AND #claimed_at = :seen_at"
@@ -391,8 +395,14 @@ class Ledger:
         condition: str = LEDGER_CONDITION,
     ) -> bool:
         progress = {"status": status.value, "rank": status.rank, "attempt": execution.attempt, "updated_at": now()}
-        values = {f":{name}": value for name, value in (progress | dict(facts)).items()}
-        return self._update(execution.object.object_id, update, values, condition=condition)
+        return self._update(execution.object.object_id, update, _named(progress | dict(facts)), condition=condition)
+
+    def _expiring(self, update: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return an update and its values that let the item expire, where items of the ledger do."""
+        if not self._retention_seconds:
+            return update, values
+        expires_at = int(time.time()) + self._retention_seconds
+        return update.replace("SET ", _EXPIRES, 1), values | {LedgerAttribute.EXPIRES_AT: expires_at}
 
     def _update(self, name: str, update: str, values: Mapping[str, Any], *, condition: str = "") -> bool:
         """Change an item, under a condition where there is one; tell whether it held."""
@@ -478,8 +488,12 @@ def _claim_name(sop_instance_uid: str) -> str:
     return f"instance#{hashed(sop_instance_uid)}"
 
 
-def _claim_values(object_id: str, fingerprint: Fingerprint) -> dict[str, Any]:
-    return {":holder": object_id, ":fingerprint": fingerprint.model_dump(), ":one": 1}
+def _claimed(object_id: str, fingerprint: Fingerprint) -> dict[str, Any]:
+    return {"holder": object_id, "fingerprint": fingerprint.model_dump(), "one": 1}
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f":{name}": value for name, value in values.items()}
 
 
 def timestamp(moment: datetime) -> str:

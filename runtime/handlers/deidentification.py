@@ -30,7 +30,7 @@ from runtime.observability import logger, metrics, step
 
 variables = DeidentificationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
+ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 
 SOP_INSTANCE_UID = 0x00080018
 

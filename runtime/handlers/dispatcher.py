@@ -36,7 +36,7 @@ variables = DispatcherVariables.model_validate(os.environ)
 s3 = storage.s3_client()
 cloudwatch = cloudwatch_client()
 dynamodb = dynamodb_client(attempts=3)
-ledger = Ledger(dynamodb, variables.LEDGER_TABLE)
+ledger = Ledger(dynamodb, variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 audit = AuditLog(dynamodb, variables.AUDIT_TABLE)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 

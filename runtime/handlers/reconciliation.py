@@ -23,7 +23,7 @@ from runtime.patience import within
 variables = ReconciliationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
 cloudwatch = cloudwatch_client()
-ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
+ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 
 COLD_START_SECONDS = 10

@@ -19,7 +19,7 @@ from runtime.patience import patiently, within
 
 variables = ReplayVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE)
+ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
 
 PATIENCE_SECONDS = 45.0

@@ -33,6 +33,7 @@ DURABILITY: Mapping[str, Any] = {
     "processed_retention_days": 400,
     "operations_retention_days": 30,
     "noncurrent_retention_days": 35,
+    "ledger_retention_days": 842,
     "trail_retention_days": 365,
 }
 EVERY_OPTION: Mapping[str, Any] = {

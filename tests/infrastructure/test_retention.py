@@ -13,6 +13,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from imaging_pipeline.setting_types import LOG_RETENTION
 from imaging_pipeline.stages import StageError, stage_config
+from runtime.contract import LedgerAttribute
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
 from tests.infrastructure.test_snapshots import readable
 
@@ -65,6 +66,26 @@ def test_should_tell_reconciliation_when_results_expire() -> None:
         stage = StageTemplate("dev", processed_retention_days=given, noncurrent_retention_days=35)
         variables = stage.one("AWS::Lambda::Function", "FunctionsReconciliation")["Environment"]["Variables"]
         assert variables["PROCESSED_RETENTION_DAYS"] == told
+
+
+def test_should_let_rows_expire_that_no_object_and_no_result_needs() -> None:
+    stage = StageTemplate("dev", **EVERY_RETENTION, ledger_retention_days=400 + 35 + 3650 + 7)
+    table = stage.one("AWS::DynamoDB::Table", "LedgerTable")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": LedgerAttribute.EXPIRES_AT, "Enabled": True}
+    told = {
+        name: body["Properties"]["Environment"]["Variables"].get("LEDGER_RETENTION_DAYS")
+        for name, body in stage.resources("AWS::Lambda::Function").items()
+    }
+    functions = ("Dispatcher", "Replay", "Reconciliation", "Deidentification")
+    assert {name for name, days in told.items() if days == "4092"} == {
+        name for name in told if name.startswith(tuple(f"Functions{each}" for each in functions))
+    }
+
+
+def test_should_keep_rows_and_audit_records_for_ever_by_default(every_stage: StageTemplate) -> None:
+    tables = every_stage.resources("AWS::DynamoDB::Table").values()
+    assert len(tables) == 3
+    assert not any("TimeToLiveSpecification" in table["Properties"] for table in tables)
 
 
 def test_should_take_the_retention_of_logs_in_days_as_the_command_line_gives_it() -> None:
@@ -152,6 +173,18 @@ def test_should_refuse_to_lock_what_a_stage_does_not_retain(stage: str) -> None:
         ({"operations_retention_days": 400}, "operations_retention_days needs noncurrent_retention_days"),
         ({"raw_retention_days": 14, "noncurrent_retention_days": 30}, "raw_retention_days"),
         ({"noncurrent_retention_days": 0}, "noncurrent_retention_days"),
+        (
+            {"ledger_retention_days": 4000},
+            "ledger_retention_days needs raw_retention_days and processed_retention_days",
+        ),
+        (
+            {**EVERY_RETENTION, "processed_retention_days": None, "ledger_retention_days": 4000},
+            "ledger_retention_days needs raw_retention_days and processed_retention_days",
+        ),
+        (
+            {**EVERY_RETENTION, "ledger_retention_days": 400 + 35 + 3650 + 6},
+            "ledger_retention_days must be at least 4092",
+        ),
         ({"log_retention": "31"}, "CloudWatch keeps logs for one of 1, 3, 5, 7,"),
         ({"trail_retention_days": 0}, "trail_retention_days"),
     ],

@@ -273,3 +273,38 @@ def test_should_read_numbers_as_they_were_written(ledger: Ledger) -> None:
     opened = ledger.receive(execution(OBJECT.model_copy(update={"size": 2**40})))
     assert opened.size == 2**40
     assert not isinstance(opened.size, Decimal)
+
+
+def test_should_let_a_row_and_a_claim_expire_so_long_after_their_last_attempt(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expiring = Ledger(ledger._client, LEDGER_TABLE, retention_days=10)
+    claim = f"instance#{hashed(UID)}"
+
+    def ends(name: str) -> object:
+        item = ledger._item(name)
+        assert item is not None
+        return item.get("expires_at")
+
+    monkeypatch.setattr("runtime.ledger.time.time", lambda: 1000.5)
+    expiring.receive(execution(OBJECT))
+    expiring.claim(UID, OBJECT.object_id, ONE)
+    assert expiring.reject_unread(OTHER, "OBJECT_DELETED")
+    assert [ends(name) for name in (OBJECT.object_id, OTHER.object_id, claim)] == [1000 + 10 * 86400] * 3
+    monkeypatch.setattr("runtime.ledger.time.time", lambda: 2000.5)
+    expiring.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
+    assert ends(OBJECT.object_id) == 1000 + 10 * 86400
+    expiring.receive(execution(OBJECT, 2))
+    seen = expiring.claim(UID, OBJECT.object_id, ONE)
+    monkeypatch.setattr("runtime.ledger.time.time", lambda: 3000.5)
+    assert expiring.change_claim(UID, seen, OBJECT.object_id, ONE, delivered_as="key")
+    assert (ends(OBJECT.object_id), ends(claim)) == (2000 + 10 * 86400, 3000 + 10 * 86400)
+    ledger.receive(execution(OBJECT, 3))
+    assert ends(OBJECT.object_id) == 2000 + 10 * 86400, "an operator's attempt leaves the end as it is"
+
+
+def test_should_let_nothing_expire_where_the_stage_keeps_the_ledger_for_ever(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.claim(UID, OBJECT.object_id, ONE)
+    for name in (OBJECT.object_id, f"instance#{hashed(UID)}"):
+        assert "expires_at" not in (ledger._item(name) or {})
