@@ -8,9 +8,9 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from imaging_pipeline.asset_folders import MODES, asset_folder
 from imaging_pipeline.stages import FunctionSettings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,8 +43,8 @@ class DependencyLayer:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 over what decides the layer's content: architecture, Python version, recipe and lock file."""
-        parts = [self._settings.architecture, self._settings.python_version, *self._platforms(), *UNUSED]
+        """SHA-256 over what decides the layer's content: architecture, Python version, recipe, modes and lock file."""
+        parts = [self._settings.architecture, self._settings.python_version, *self._platforms(), *UNUSED, MODES]
         return hashlib.sha256("\0".join(parts).encode() + b"\0" + LOCK_FILE.read_bytes()).hexdigest()
 
     def build(self) -> Path:
@@ -55,18 +55,13 @@ class DependencyLayer:
         LayerError
             If pip fails; what pip said is on stderr.
         """
-        folder = BUILD_FOLDER / self.content_hash
-        if not folder.exists():
-            BUILD_FOLDER.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=BUILD_FOLDER) as scratch:
-                layer = Path(scratch, "layer")
-                self._install(layer / "python")
-                for pattern in UNUSED:
-                    for path in layer.glob(pattern):
-                        shutil.rmtree(path)
-                if not folder.exists():  # another synthesis may have been quicker
-                    layer.rename(folder)
-        return folder
+        return asset_folder(BUILD_FOLDER / self.content_hash, self._fill)
+
+    def _fill(self, folder: Path) -> None:
+        self._install(folder / "python")
+        for pattern in UNUSED:
+            for path in folder.glob(pattern):
+                shutil.rmtree(path)
 
     def _install(self, target: Path) -> None:
         command = [
