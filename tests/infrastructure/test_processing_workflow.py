@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import botocore.session
 import pytest
 from pydantic import BaseModel
 
@@ -119,20 +120,52 @@ def test_should_end_in_four_ways(dev: StageTemplate) -> None:
     }
 
 
+# The first four as AWS advises: https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+TROUBLE = (
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.EC2UnexpectedException",
+)
+CRASHES = ("Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "Runtime.OutOfMemory")
+NOT_READY = (
+    "TooManyRequestsException",
+    "EC2ThrottledException",
+    "ENINotReadyException",
+    "ResourceConflictException",
+    "ResourceNotReadyException",
+)
+
+
 @each_step
-def test_should_retry_trouble_at_aws_three_times_from_two_seconds_on(every_stage: StageTemplate, step: str) -> None:
-    by_error = {error: rule for rule in every_stage.states[step]["Retry"] for error in rule["ErrorEquals"]}
-    for error in ("Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", STEP_FAILED):
-        rule = by_error[error]
-        assert (rule["IntervalSeconds"], rule["BackoffRate"], rule["MaxAttempts"]) == (2, 2, 3)
-    assert not {"States.ALL", "States.TaskFailed"} & set(by_error), "what a handler raises is not retried"
+@pytest.mark.parametrize("error", [*TROUBLE, *CRASHES, "States.Timeout", STEP_FAILED])
+def test_should_retry_trouble_three_times_from_two_seconds_on(
+    every_stage: StageTemplate, step: str, error: str
+) -> None:
+    rules = [rule for rule in every_stage.states[step]["Retry"] if error in rule["ErrorEquals"]]
+    # The emulator tells throttling as it tells a crash, and so has a patient rule before.
+    assert len(rules) == 1 + (every_stage.config.runs_on_this_machine and error in CRASHES)
+    assert (rules[-1]["IntervalSeconds"], rules[-1]["BackoffRate"], rules[-1]["MaxAttempts"]) == (2, 2, 3)
+
+
+@each_step
+def test_should_not_retry_what_a_handler_raises(every_stage: StageTemplate, step: str) -> None:
+    errors = {error for rule in every_stage.states[step]["Retry"] for error in rule["ErrorEquals"]}
+    assert not {"States.ALL", "States.TaskFailed"} & errors
+
+
+def test_should_know_errors_of_lambda_by_the_names_that_it_gives_them() -> None:
+    """Not the four of AWS's advice, some of which are Step Functions' own."""
+    invoke = botocore.session.get_session().get_service_model("lambda").operation_model("Invoke")
+    assert {*NOT_READY, "EC2UnexpectedException"} <= {shape.name for shape in invoke.error_shapes}
 
 
 @each_step
 def test_should_wait_patiently_and_spread_out_when_throttled(every_stage: StageTemplate, step: str) -> None:
     (rule,) = [r for r in every_stage.states[step]["Retry"] if "Lambda.TooManyRequestsException" in r["ErrorEquals"]]
-    emulated = ["Lambda.Unknown", "Sandbox.Timedout"] if every_stage.config.runs_on_this_machine else []
-    assert rule["ErrorEquals"] == ["Lambda.TooManyRequestsException", *emulated]
+    crashes = set(CRASHES) if every_stage.config.runs_on_this_machine else set()
+    assert set(rule["ErrorEquals"]) == {f"Lambda.{name}" for name in NOT_READY} | crashes
     assert rule["JitterStrategy"] == "FULL"
     assert rule["MaxDelaySeconds"] == 60
     assert rule["MaxAttempts"] >= 30
