@@ -20,8 +20,8 @@ from imaging_pipeline.zones import Zone
 
 HTTPS = ec2.Port.tcp(443)
 
-# What the functions' code calls, by the prefix of its actions. Logs, traces, the queue's messages and dead letters go
-# by Lambda's own way, and S3, DynamoDB and Secrets Manager call KMS themselves, so none of these needs an endpoint.
+# What the functions' code calls, by the prefix of its actions. Logs, traces and the queue's messages go by Lambda's own
+# way, and S3, DynamoDB and Secrets Manager call KMS themselves, so none of these needs an endpoint.
 GATEWAYS: Mapping[str, ec2.GatewayVpcEndpointAwsService] = {
     "s3": ec2.GatewayVpcEndpointAwsService.S3,
     "dynamodb": ec2.GatewayVpcEndpointAwsService.DYNAMODB,

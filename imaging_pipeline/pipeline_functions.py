@@ -42,7 +42,6 @@ from runtime.contract import (
 )
 
 PSEUDONYM_KEY_BITS = 256
-SCHEDULED = (Function.RECONCILIATION, Function.COMPLETENESS)
 STARTING = (Function.DISPATCHER, Function.RECONCILIATION, Function.REPLAY)
 READING = (Function.DISPATCHER, Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
 
@@ -69,7 +68,7 @@ class PipelineFunctions(Construct):
     code_version
         Of what runs in them.
     schedule_dead_letters
-        Ticks of the schedules that their function could not be given, or that it failed on.
+        Ticks of the schedules that their function could not be given.
     """
 
     def __init__(
@@ -223,7 +222,6 @@ class PipelineFunctions(Construct):
             environment=_texts(variables),
             log_group=self.log_groups[name],
             reserved_concurrent_executions=settings.reserved_concurrency,
-            dead_letter_queue=self.schedule_dead_letters if name in SCHEDULED else None,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
@@ -295,13 +293,12 @@ class PipelineFunctions(Construct):
 
     def _grant_checking(self, processed: s3.Bucket) -> None:
         """Reconciliation looks which results are there; completeness writes manifests, and reads no raw object."""
-        reconciliation, completeness = (self.functions[name] for name in SCHEDULED)
+        reconciliation, completeness = (
+            self.functions[name] for name in (Function.RECONCILIATION, Function.COMPLETENESS)
+        )
         _allow(reconciliation, ["s3:ListBucket"], processed.bucket_arn)
         _allow(completeness, ["s3:PutObject"], processed.arn_for_objects("*/manifest-*.jsonl"))
         self._zones.research.allow(completeness, "GenerateDataKey", via="s3")
-        for function in (reconciliation, completeness):
-            # Lambda sends what failed to the dead letters as the function's role.
-            self._zones.phi.allow(function, *MESSAGES, via="sqs")
         self._bus.grant_put_events_to(completeness)
 
     def _grant_releasing(self, buckets: DicomBuckets, pseudonym_key: secretsmanager.ISecret) -> None:

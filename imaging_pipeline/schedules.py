@@ -14,11 +14,16 @@ from constructs import Construct
 from imaging_pipeline.stages import StageConfig
 from runtime.contract import Function
 
+LATEST_MINUTES = 5
+"""How late a tick may be; a later one is left to the next, which does the same work."""
+
 
 class Schedules(Construct):
     """One rule for each scheduled function, named as the function is.
 
-    The event that arrives, and that waits among the dead letters, names its rule and thereby the function.
+    The event that arrives, and that waits among the dead letters, names its rule and thereby the function. Only a tick
+    that the function was never given becomes a dead letter, since nothing else tells of it. Of one that it failed on its
+    alarms tell, once, where a lasting fault would leave a dead letter a tick.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class Schedules(Construct):
             (Function.RECONCILIATION, config.reconciliation_minutes, "Compares raw objects, ledger and results"),
             (Function.COMPLETENESS, 1, "Announces studies that are complete"),
         ):
+            latest = Duration.minutes(min(period, LATEST_MINUTES))
+            functions[name].configure_async_invoke(retry_attempts=0, max_event_age=latest)
             events.Rule(
                 self,
                 name.capitalize(),
@@ -45,8 +52,7 @@ class Schedules(Construct):
                     targets.LambdaFunction(
                         functions[name],
                         dead_letter_queue=dead_letters,
-                        # The next tick does the same work.
-                        max_event_age=Duration.minutes(period),
+                        max_event_age=latest,
                         retry_attempts=2,
                     )
                 ],

@@ -42,8 +42,7 @@ UNUSED: Mapping[str, Mapping[str, str]] = {
         "sqs:GetQueueAttributes": BY_LAMBDA,
         "states:DescribeExecution": WHERE_A_NAME_IS_TAKEN,
     },
-    Function.RECONCILIATION: {"sqs:SendMessage": BY_LAMBDA, "states:DescribeExecution": WHERE_A_NAME_IS_TAKEN},
-    Function.COMPLETENESS: {"sqs:SendMessage": BY_LAMBDA},
+    Function.RECONCILIATION: {"states:DescribeExecution": WHERE_A_NAME_IS_TAKEN},
     Function.REPLAY: {"states:DescribeExecution": WHERE_A_NAME_IS_TAKEN},
 }
 UNUSED_BY_ALL: Mapping[str, str] = dict.fromkeys(

@@ -66,18 +66,16 @@ def every_task(stage: StageTemplate) -> dict[str, dict[str, Any]]:
 
 
 def asynchronous_edges(stage: StageTemplate) -> dict[str, str | None]:
-    """What sends without waiting for an answer, and its dead-letter queue."""
+    """What sends without waiting for an answer, and its dead-letter queue.
+
+    Not what a rule has given to a function: what becomes of that is tested with the schedules.
+    """
     edges: dict[str, str | None] = {}
-    invoked = set()
     for name, body in stage.resources("AWS::Events::Rule").items():
         for target in body["Properties"]["Targets"]:
             edges[f"{name} {target['Id']}"] = referred(target.get("DeadLetterConfig", {}).get("Arn", {}))
-            invoked.add(referred(target["Arn"]))
     for name, body in stage.resources("AWS::SNS::Subscription").items():
         edges[name] = referred(body["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn", {}))
-    for name, body in stage.resources("AWS::Lambda::Function").items():
-        if name in invoked:
-            edges[name] = referred(body["Properties"].get("DeadLetterConfig", {}).get("TargetArn", {}))
     for name, body in stage.resources("AWS::Lambda::EventSourceMapping").items():
         source = stage.json["Resources"][referred(body["Properties"]["EventSourceArn"])]
         edges[name] = referred(source["Properties"].get("RedrivePolicy", {}).get("deadLetterTargetArn", {}))
@@ -91,8 +89,8 @@ def asynchronous_edges(stage: StageTemplate) -> dict[str, str | None]:
 def test_should_have_a_dead_letter_queue_at_every_asynchronous_edge(name: str) -> None:
     stage = notifying(name)
     edges = asynchronous_edges(stage)
-    # Five rules, two subscriptions, two scheduled functions, the dispatcher's queue, and a bus that is encrypted.
-    assert len(edges) == 10 + (stage.config.encryption == "kms")
+    # Five rules, two subscriptions, the dispatcher's queue, and a bus that is encrypted.
+    assert len(edges) == 8 + (stage.config.encryption == "kms")
     queues = stage.resources("AWS::SQS::Queue")
     assert [edge for edge, queue in edges.items() if queue not in queues] == []
     last = {queue for queue, body in queues.items() if "RedrivePolicy" not in body["Properties"]}
@@ -145,12 +143,48 @@ def test_should_bound_every_machine_and_log_no_data_of_executions(every_stage: S
         assert (logging["Level"], logging.get("IncludeExecutionData", False)) == ("ALL", False)
 
 
-def test_should_bound_every_function_and_rule(every_stage: StageTemplate) -> None:
+def test_should_bound_every_function(every_stage: StageTemplate) -> None:
     for body in every_stage.resources("AWS::Lambda::Function").values():
         assert 1 <= body["Properties"]["Timeout"] <= 900
-    scheduled = [r["Properties"] for n, r in every_stage.resources("AWS::Events::Rule").items() if "Schedules" in n]
-    assert len(scheduled) == 2
-    assert all(target["RetryPolicy"]["MaximumRetryAttempts"] == 2 for rule in scheduled for target in rule["Targets"])
+
+
+@pytest.mark.parametrize(("name", "latest"), [("Reconciliation", 300), ("Completeness", 60)])
+def test_should_call_a_scheduled_function_once_a_tick_and_leave_no_message_where_it_fails(
+    every_stage: StageTemplate, name: str, latest: int
+) -> None:
+    """A lasting fault would make three calls and a message a minute; alarms tell of it once."""
+    (target,) = every_stage.one("AWS::Events::Rule", f"Schedules{name}")["Targets"]
+    invocations = every_stage.one("AWS::Lambda::EventInvokeConfig", name)
+    function = referred(target["Arn"])
+    assert referred(invocations["FunctionName"]) == function
+    assert (invocations["MaximumRetryAttempts"], invocations["MaximumEventAgeInSeconds"]) == (0, latest)
+    assert "DeadLetterConfig" not in every_stage.resources("AWS::Lambda::Function")[function]["Properties"]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 2, "MaximumEventAgeInSeconds": latest}
+    alarms = {body["Properties"]["AlarmName"] for body in every_stage.resources("AWS::CloudWatch::Alarm").values()}
+    error_rate = set() if every_stage.config.runs_on_this_machine else {f"{every_stage.config.name}-{name}ErrorRate"}
+    assert {f"{every_stage.config.name}-{name}Throttles", *error_rate} <= alarms
+
+
+def test_should_take_any_time_between_two_reconciliations() -> None:
+    """EventBridge keeps an event for a day at most."""
+    (target,) = StageTemplate("dev", reconciliation_minutes=3 * 24 * 60).one(
+        "AWS::Events::Rule", "SchedulesReconciliation"
+    )["Targets"]
+    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 300
+
+
+def test_should_have_no_function_that_lambda_calls_again_by_itself(every_stage: StageTemplate) -> None:
+    """Lambda repeats an asynchronous call that failed twice, unless it is told not to."""
+    called = {
+        referred(target["Arn"])
+        for rule in every_stage.resources("AWS::Events::Rule").values()
+        for target in rule["Properties"]["Targets"]
+    } & set(every_stage.resources("AWS::Lambda::Function"))
+    told = {
+        referred(body["Properties"]["FunctionName"])
+        for body in every_stage.resources("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert called == told
 
 
 def test_should_recover_encrypt_and_protect_every_table(every_stage: StageTemplate) -> None:

@@ -18,8 +18,6 @@ TELLS_NOTHING = {
     "$.detail.executionArn": "its name is the object's id",
 }
 """Paths of events that may go to a topic. The whole event of an execution has its input, and so the object's key."""
-TOLD_OF_TIME_ALONE = ("reconciliation", "completeness")
-"""Functions whose events are ticks of a schedule."""
 THE_OBJECT = re.compile(r"\$\.object\b|\$\$\.Execution\.Input(\.object\b|$|['\"),])|\$\.step\b(?!\.body\.\w)|^\$$")
 """Paths that lead to the object's coordinates or to the text of an error."""
 
@@ -111,11 +109,11 @@ def test_should_describe_alarms_rules_and_functions_in_constant_text(every_stage
 
 
 def test_should_send_no_event_of_a_function_anywhere(every_stage: StageTemplate) -> None:
-    """A destination of asynchronous invocations would be told the event, and the error's text."""
-    assert not every_stage.resources("AWS::Lambda::EventInvokeConfig")
+    """A destination or dead-letter queue of asynchronous invocations would be told the event, and the error's text."""
+    for invocations in every_stage.resources("AWS::Lambda::EventInvokeConfig").values():
+        assert "DestinationConfig" not in invocations["Properties"]
     for function in every_stage.resources("AWS::Lambda::Function").values():
-        if "DeadLetterConfig" in function["Properties"]:
-            assert function["Properties"]["FunctionName"].rpartition("-")[2] in TOLD_OF_TIME_ALONE
+        assert "DeadLetterConfig" not in function["Properties"]
 
 
 def test_should_publish_names_and_addresses_of_resources_alone(every_stage: StageTemplate) -> None:

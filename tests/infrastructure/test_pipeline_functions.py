@@ -207,21 +207,18 @@ def test_should_let_who_starts_executions_list_raw_objects_and_write_none(
 
 QUEUE_ACTIONS = {
     "dispatcher": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
-    "reconciliation": {"sqs:SendMessage"},
 }
 
 
 def test_should_let_completeness_write_manifests_and_read_no_object(every_stage: StageTemplate) -> None:
     (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
     (bus,) = every_stage.resources("AWS::Events::EventBus")
-    (queue,) = [key for key in every_stage.resources("AWS::SQS::Queue") if "FunctionsDeadLetters" in key]
     assert rights(every_stage, "CompletenessRole") == (
         common_rights(every_stage, "completeness")
         | ledger_rights(every_stage, "GetItem", "UpdateItem", indexes=("by-verdict", "by-study"))
         | {
             ("s3:PutObject", f"${{{processed}.Arn}}/*/manifest-*.jsonl"),
             ("events:PutEvents", f"${{{bus}.Arn}}"),
-            ("sqs:SendMessage", f"${{{queue}.Arn}}"),
         }
     )
 

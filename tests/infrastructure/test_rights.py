@@ -125,10 +125,7 @@ def test_should_let_nothing_pass_between_the_zones_by_way_of_another_role(rights
     starters = {role: {action for action in start if may(role, action, "*")} for role in rights.roles()}
     assert not starters[next(role for role in rights.roles() if DEIDENTIFICATION in role)]
     (completeness,) = rights.roles(COMPLETENESS)
-    assert starters[completeness] == {"events:PutEvents", "sqs:SendMessage"}, "on the bus, and its own dead letters"
-    dead_letters = rights.arn("AWS::SQS::Queue", "FunctionsDeadLetters")
-    queues = [rights.policies.arns[name] for name in rights.stage.resources("AWS::SQS::Queue")]
-    assert [queue for queue in queues if may(completeness, "sqs:SendMessage", queue)] == [dead_letters]
+    assert starters[completeness] == {"events:PutEvents"}, "on the bus"
 
 
 def test_should_keep_objects_keys_from_completeness(rights: Rights) -> None:
