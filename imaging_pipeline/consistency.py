@@ -168,6 +168,10 @@ def _options(config: StageConfig) -> Rules:
         " role 64",
     )
     yield (
+        config.failure_notifications and config.workflow_type == "EXPRESS",
+        "failure_notifications needs workflow_type STANDARD: of an EXPRESS execution's end AWS sends no event",
+    )
+    yield (
         bool(config.delivery_principals or config.delivery_networks) and config.runs_on_this_machine,
         "delivery_principals and delivery_networks are not for functions that run on this machine, since the emulator"
         " takes no session for its role",

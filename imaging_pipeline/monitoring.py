@@ -34,7 +34,7 @@ class Monitoring(Construct):
     Attributes
     ----------
     topic
-        Every alarm notifies it, and every execution that failed.
+        Every alarm notifies it, and every execution that failed where the stage wants that.
     dashboard_url
         The dashboard in the console.
     """
@@ -65,9 +65,10 @@ class Monitoring(Construct):
             config=config,
             dead_letters=announcements.dead_letters,
             zone=zone,
-            publishers=("cloudwatch", "events"),
+            publishers=("cloudwatch", "events") if config.failure_notifications else ("cloudwatch",),
         )
-        self._notify_of_failures(announcements.dead_letters)
+        if config.failure_notifications:
+            self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
         self._alarm_on_functions()
         self._alarm_on_intake()
@@ -93,7 +94,7 @@ class Monitoring(Construct):
         }
 
     def _notify_of_failures(self, dead_letters: sqs.Queue) -> None:
-        """Name each execution that failed, and not its input, which holds the key. EXPRESS ones tell alarms only."""
+        """Name each execution that failed, and not its input, which holds the key."""
         detail = {
             "stateMachineArn": [self._state_machine.state_machine_arn],
             "status": ["FAILED", "TIMED_OUT", "ABORTED"],

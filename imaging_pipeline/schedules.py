@@ -22,7 +22,7 @@ class Schedules(Construct):
     """One rule for each scheduled function, named as the function is.
 
     The event that arrives, and that waits among the dead letters, names its rule and thereby the function. Only a tick
-    that the function was never given becomes a dead letter, since nothing else tells of it. Of one that it failed on its
+    that the function was never given becomes a dead letter, since nothing else tells of it. Of what it failed on its
     alarms tell, once, where a lasting fault would leave a dead letter a tick.
     """
 

@@ -182,7 +182,10 @@ class StageConfig(Settings):
 
     xray: bool = Field(default=True, description="functions and state machines send traces")
     alarms: AlarmThresholds = AlarmThresholds()
-    alert_emails: EmailAddresses = Field(default=(), description="get alarms and failed executions")
+    alert_emails: EmailAddresses = Field(default=(), description="get alarms")
+    failure_notifications: bool = Field(
+        default=False, description="a message for each failed execution too, beside the alarm on all of them"
+    )
 
     @property
     def name(self) -> str:

@@ -55,7 +55,7 @@ class Stage:
 def stage() -> Iterator[Stage]:
     """Stage `local` on an emulator of its own."""
     with Emulator() as emulator:
-        environment, outputs = deploy(emulator)
+        environment, outputs = deploy(emulator, settings={"failure_notifications": "true"})
         with isolation(environment):
             pipeline = RecordingPipeline(outputs)
         yield Stage(environment, outputs, pipeline, emulator.decisions)

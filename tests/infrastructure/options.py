@@ -20,7 +20,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "boundary": {"permissions_boundary": "pipeline-boundary"},
     "delivery": {"delivery_principals": [RESEARCHERS, PORTAL], "delivery_networks": [RANGE, ENDPOINT]},
     "no-xray": {"xray": False},
-    "addresses": {"alert_emails": ["oncall@example.org"], "delivery_emails": ["research@example.org"]},
+    "addresses": {
+        "alert_emails": ["oncall@example.org"],
+        "delivery_emails": ["research@example.org"],
+        "failure_notifications": True,
+    },
 }
 
 DURABILITY: Mapping[str, Any] = {

@@ -15,7 +15,7 @@ from runtime.contract import Function
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.key_use import listed, referred
 
-MAILS = {"alert_emails": "a@example.org", "delivery_emails": "r@example.org"}
+MAILS = {"alert_emails": "a@example.org", "delivery_emails": "r@example.org", "failure_notifications": True}
 each_stage = pytest.mark.parametrize("name", STAGES)
 
 # What records or announces a verdict waits for its service, and fails the execution where it stays away: there is no

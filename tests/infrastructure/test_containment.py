@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from imaging_pipeline.stages import STAGES
 from runtime.contract import ANNOUNCEMENTS, EventType, State
 from tests.infrastructure.conftest import StageTemplate
 
@@ -58,10 +59,12 @@ def test_should_log_executions_without_their_data(every_stage: StageTemplate) ->
         assert machine["Properties"]["LoggingConfiguration"]["IncludeExecutionData"] is False
 
 
-def test_should_tell_topics_of_an_event_only_what_holds_no_key(every_stage: StageTemplate) -> None:
-    topics = set(every_stage.resources("AWS::SNS::Topic"))
+@pytest.mark.parametrize("name", STAGES)
+def test_should_tell_topics_of_an_event_only_what_holds_no_key(name: str) -> None:
+    stage = StageTemplate(name, failure_notifications=True)
+    topics = set(stage.resources("AWS::SNS::Topic"))
     told = []
-    for rule in every_stage.resources("AWS::Events::Rule").values():
+    for rule in stage.resources("AWS::Events::Rule").values():
         for target in rule["Properties"]["Targets"]:
             if target["Arn"].get("Ref") in topics:
                 assert "InputPath" in target or "InputTransformer" in target, "the whole event"

@@ -58,8 +58,7 @@ def test_should_notify_the_topic_of_every_alarm(every_stage: StageTemplate) -> N
 
 
 def test_should_let_alarms_of_this_account_publish_and_demand_tls(every_stage: StageTemplate) -> None:
-    denial, grant, rule = every_stage.one("AWS::SNS::TopicPolicy", "Notifications")["PolicyDocument"]["Statement"]
-    assert rule["Principal"] == {"Service": "events.amazonaws.com"}
+    denial, grant = every_stage.one("AWS::SNS::TopicPolicy", "Notifications")["PolicyDocument"]["Statement"]
     assert (denial["Effect"], denial["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     assert grant["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert "aws:SourceAccount" in grant["Condition"]["StringEquals"]

@@ -29,9 +29,21 @@ def test_should_tell_the_subscribers_of_each_complete_study() -> None:
     )
 
 
-def test_should_tell_the_operators_of_each_failed_execution_without_its_input(every_stage: StageTemplate) -> None:
-    rule = every_stage.one("AWS::Events::Rule", "ExecutionFailed")
-    machine = next(name for name in every_stage.resources("AWS::StepFunctions::StateMachine") if "Workflow" in name)
+def test_should_leave_failed_executions_to_the_alarm(every_stage: StageTemplate) -> None:
+    """Ten thousand that fail together would be as many mails."""
+    (topic,) = [name for name in every_stage.resources("AWS::SNS::Topic") if "Notifications" in name]
+    targets = [t for rule in every_stage.resources("AWS::Events::Rule").values() for t in rule["Properties"]["Targets"]]
+    assert targets
+    assert {"Ref": topic} not in [target["Arn"] for target in targets]
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_should_tell_the_operators_of_each_failed_execution_without_its_input_where_the_stage_wants_it(
+    name: str,
+) -> None:
+    stage = StageTemplate(name, failure_notifications=True)
+    rule = stage.one("AWS::Events::Rule", "ExecutionFailed")
+    machine = next(name for name in stage.resources("AWS::StepFunctions::StateMachine") if "Workflow" in name)
     assert rule["EventPattern"]["detail"] == {
         "stateMachineArn": [{"Ref": machine}],
         "status": ["FAILED", "TIMED_OUT", "ABORTED"],

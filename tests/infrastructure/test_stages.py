@@ -99,6 +99,10 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"delivery_networks": "::/0"}, "is everywhere"),
         ({"delivery_networks": "192.168.1.0/24"}, "name the VPC endpoint of that network"),
         ({"xray": "sometimes"}, "xray"),
+        (
+            {"failure_notifications": True, "workflow_type": "EXPRESS"},
+            "failure_notifications needs workflow_type STANDARD",
+        ),
         ({"cost_tags": "cost-center"}, "say it as <name>=<value>,<name>=<value>"),
         ({"cost_tags": {"stage": "x"}}, "stage are the pipeline's own tags"),
         ({"cost_tags": {"Project": "x"}}, "project are the pipeline's own tags"),
