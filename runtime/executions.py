@@ -20,7 +20,7 @@ def stepfunctions_client() -> SFNClient:
 
 
 class ExecutionEndedError(Exception):
-    """An execution had the name and has ended. Step Functions keeps the name for 90 days."""
+    """An execution had the name, and none of this attempt runs under it. Step Functions keeps a name for 90 days."""
 
 
 class Executions:
@@ -38,13 +38,23 @@ class Executions:
         self._client = client
         self._state_machine_arn = state_machine_arn
 
-    def start(self, execution: ExecutionInput) -> str:
+    def start(self, execution: ExecutionInput, *, just_opened: bool = False) -> str:
         """Start an execution under its own name and return its ARN; that of the one that runs under it, where one does.
+
+        Step Functions answers with the running one by itself where its input is the same.
+
+        Parameters
+        ----------
+        execution
+            What is started.
+        just_opened
+            The caller has opened this attempt a moment ago. A name that is taken then is that of an older execution,
+            which isn't asked about: an account may ask for 10 to 15 executions a second.
 
         Raises
         ------
         ExecutionEndedError
-            One did, and runs no more.
+            The name is taken, by no execution of this attempt that runs.
         """
         name = execution.execution_name
         try:
@@ -52,6 +62,8 @@ class Executions:
                 stateMachineArn=self._state_machine_arn, name=name, input=execution.model_dump_json()
             )
         except self._client.exceptions.ExecutionAlreadyExists:
+            if just_opened:
+                raise ExecutionEndedError from None
             return self._running(f"{self._state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}")
         return answer["executionArn"]
 

@@ -33,18 +33,20 @@ def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionIn
     marked after. What is started is what the row says, in case that two callers open the same attempt differently.
 
     An execution of this attempt that has ended, though the ledger knows no verdict, ran before the ledger was lost or
-    restored: then the next attempt is opened and started, whose name is free.
+    restored: then the next attempt is opened and started, whose name is free. An attempt that this very call opened
+    needs no look at the execution. Another caller may have started it since, but with what the same row says: while
+    that runs, the second start is answered as the first was, and once it has ended, the row has changed.
     """
-    row = ledger.receive(execution)
+    row, just_opened = ledger.open(execution)
     while row.attempt >= execution.attempt and row.status is LedgerStatus.RECEIVED:
-        opened = row.current_attempt
+        attempt = row.current_attempt
         try:
-            arn = executions.start(opened)
+            arn = executions.start(attempt, just_opened=just_opened)
         except ExecutionEndedError:
             if ledger.row(row.object_id) != row:
                 return False  # its verdict has come meanwhile, or somebody else goes on
-            row = ledger.receive(row.next_attempt())
+            row, just_opened = ledger.open(row.next_attempt())
             continue
-        ledger.run(opened, arn)
+        ledger.run(attempt, arn)
         return True
     return False

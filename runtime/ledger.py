@@ -219,15 +219,19 @@ class Ledger:
 
         The row of an attempt that was opened before is returned as it is.
         """
+        return self.open(execution)[0]
+
+    def open(self, execution: ExecutionInput) -> tuple[Row, bool]:
+        """Do what `receive` does; tell as well whether it was this call that opened the attempt."""
         coordinates = execution.object
         facts = {"requested_profile": execution.profile, "work_shard": _any_shard(IN_WORK)}
         update, values = self._expiring(_RECEIVED, coordinates.model_dump() | facts)
         condition = f"{_UNKNOWN} OR {LEDGER_CONDITION}"
-        self._advance(execution, LedgerStatus.RECEIVED, update, values, condition=condition)
+        opened = self._advance(execution, LedgerStatus.RECEIVED, update, values, condition=condition)
         row = self.row(coordinates.object_id)
         if row is None:
             raise LookupError("a row that was just written is gone")
-        return row
+        return row, opened
 
     def run(self, execution: ExecutionInput, execution_arn: str) -> None:
         """Record that an attempt's execution was started, unless it got further meanwhile."""

@@ -131,13 +131,19 @@ def test_should_name_the_execution_that_another_input_started_before(stage: Stag
     assert [again] == [started["executionArn"] for started in stage.executions()]
 
 
-def test_should_start_the_next_attempt_where_the_ledger_was_lost_after_the_first(stage: Stage) -> None:
-    """The name of an execution stays taken for 90 days after its end."""
+def test_should_start_the_next_attempt_where_the_ledger_was_lost_after_the_first(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of an execution stays taken for 90 days after its end. Looking at each would take 0.1 s of a quota."""
     coordinates = stage.buckets.upload(CT, KEY)
     for attempt in (1, 2):
         arn = stage.dispatcher.executions.start(execution(coordinates, attempt))
         stage.states.stop_execution(executionArn=arn)
-    assert stage.dispatch(message(coordinates)) == []
+    with monkeypatch.context() as patch:
+        looked_at: list[dict[str, Any]] = []
+        patch.setattr(stage.states, "describe_execution", lambda **arguments: looked_at.append(arguments))
+        assert stage.dispatch(message(coordinates)) == []
+    assert looked_at == [], "attempts that were opened a moment ago"
     running = [each["executionArn"] for each in stage.executions() if each["status"] == "RUNNING"]
     row = stage.ledger.row(coordinates.object_id)
     assert row is not None
@@ -166,19 +172,55 @@ def test_should_wait_out_throttling_where_the_next_attempt_is_started(
     assert (row.status, row.attempt) == (LedgerStatus.RUNNING, 2)
 
 
-def test_should_leave_it_at_the_verdict_of_an_execution_that_ended_meanwhile(
+def test_should_look_at_the_execution_of_an_attempt_that_was_opened_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opened it may have started it, and died before saying so."""
+    coordinates = stage.buckets.upload(CT, KEY)
+    arn = stage.dispatcher.executions.start(execution(coordinates, profile="basic"))
+    stage.ledger.receive(execution(coordinates))
+    assert stage.dispatch(message(coordinates)) == []
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt, row.execution) == (LedgerStatus.RUNNING, 1, arn)
+
+
+def test_should_start_one_attempt_where_another_starts_what_this_one_opened(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coordinates = stage.buckets.upload(CT, KEY)
+    start, others = stage.states.start_execution, [message(coordinates)]
+
+    def start_after_another(**arguments: Any) -> Any:
+        while others:
+            assert stage.dispatch(others.pop()) == []
+        return start(**arguments)
+
+    monkeypatch.setattr(stage.states, "start_execution", start_after_another)
+    assert stage.dispatch(message(coordinates)) == []
+    [started] = stage.executions()
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt, row.execution) == (LedgerStatus.RUNNING, 1, started["executionArn"])
+
+
+@pytest.mark.parametrize("request_", ["start_execution", "describe_execution"])
+def test_should_leave_it_at_the_verdict_of_an_execution_that_ended_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    """Of an attempt that was opened just now, or before."""
+    coordinates = stage.buckets.upload(CT, KEY)
     first = execution(coordinates)
     stage.states.stop_execution(executionArn=stage.dispatcher.executions.start(first))
-    describe = stage.states.describe_execution
+    if request_ == "describe_execution":
+        stage.ledger.receive(first)
+    ask = getattr(stage.states, request_)
 
-    def describe_late(**arguments: Any) -> Any:
+    def ask_late(**arguments: Any) -> Any:
         stage.ledger.record(first, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
-        return describe(**arguments)
+        return ask(**arguments)
 
-    monkeypatch.setattr(stage.states, "describe_execution", describe_late)
+    monkeypatch.setattr(stage.states, request_, ask_late)
     assert stage.dispatch(message(coordinates)) == []
     row = stage.ledger.row(coordinates.object_id)
     assert row is not None
