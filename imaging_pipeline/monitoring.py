@@ -71,6 +71,7 @@ class Monitoring(Construct):
             self._notify_of_failures(announcements.dead_letters)
         self._alarm_on_executions()
         self._alarm_on_functions()
+        self._alarm_on_quotas()
         self._alarm_on_intake()
         self._alarm_on_dead_letters(
             {
@@ -174,6 +175,29 @@ class Monitoring(Construct):
             meaning=f"The {name} function fails too often. Its log group has the reasons.",
         )
 
+    def _alarm_on_quotas(self) -> None:
+        """Watch what the account's stages and others share."""
+        transitions, starts = _throttled_by_step_functions()
+        self._alarm(
+            "ThrottledTransitions",
+            transitions,
+            above=self._config.alarms.throttled_transitions,
+            meaning="The account is out of state transitions: all executions get slower. Ask for a higher quota.",
+        )
+        self._alarm(
+            "ThrottledStarts",
+            starts,
+            above=self._config.alarms.throttled_starts,
+            meaning="The account starts more executions than it may. What is refused is started a little later.",
+        )
+        if not self._config.runs_on_this_machine:  # the emulator refuses alarms on metric math
+            self._alarm(
+                "Concurrency",
+                _claimed_concurrency(),
+                above=self._config.alarms.concurrency_percent,
+                meaning="The account is about to be out of concurrent functions. Ask for a higher quota.",
+            )
+
     def _alarm_on_intake(self) -> None:
         self._alarm(
             "IntakeQueueAge",
@@ -213,6 +237,10 @@ class Monitoring(Construct):
         dashboard.add_widgets(*self._verdict_widgets())
         dashboard.add_widgets(*self._intake_widgets())
         dashboard.add_widgets(*self._latency_widgets())
+        dashboard.add_widgets(
+            _graph("Account: throttled by Step Functions", list(_throttled_by_step_functions()), width=12),
+            _graph("Account: concurrent functions", [_claimed_concurrency()], width=12),
+        )
         dashboard.add_widgets(*self._cost_widgets())
 
     def _verdict_widgets(self) -> list[cloudwatch.IWidget]:
@@ -297,6 +325,32 @@ class Monitoring(Construct):
             label=name,
             period=HOUR,
         )
+
+
+def _throttled_by_step_functions() -> tuple[cloudwatch.Metric, cloudwatch.Metric]:
+    """Return the state transitions, and the starts of executions, that the account was refused."""
+    starts = cloudwatch.Metric(
+        namespace="AWS/States",
+        metric_name="ThrottledEvents",
+        dimensions_map={"APIName": "StartExecution"},
+        statistic="Sum",
+        period=PERIOD,
+    )
+    return sfn.StateTransitionMetric.metric_throttled_events(statistic="Sum", period=PERIOD), starts
+
+
+def _claimed_concurrency() -> cloudwatch.IMetric:
+    """Return how much of the account's quota is running or reserved, in percent; the quota is one of those running."""
+    claimed, running = (
+        cloudwatch.Metric(namespace="AWS/Lambda", metric_name=name, statistic="Maximum", period=PERIOD)
+        for name in ("ClaimedAccountConcurrency", "ConcurrentExecutions")
+    )
+    return cloudwatch.MathExpression(
+        expression="100 * claimed / SERVICE_QUOTA(running)",
+        using_metrics={"claimed": claimed, "running": running},
+        label="Running or reserved, percent of the account's quota",
+        period=PERIOD,
+    )
 
 
 def _graph(title: str, metrics: Sequence[cloudwatch.IMetric], *, width: int = 8) -> cloudwatch.IWidget:

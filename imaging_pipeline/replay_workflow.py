@@ -16,6 +16,10 @@ from imaging_pipeline.zones import Zone
 from runtime.contract import Function, ReplayState
 
 RESULTS_PREFIX = "replays/"
+ANSWER = "$.answer"
+"""Of the replay function, in a child of the map."""
+LOOK_SECONDS = 5
+"""Between two looks at an attempt. No key holds its place for less, which bounds what is started as well."""
 RUN = "$.run"
 COUNTS = "$.counts"
 UNREPLAYED = ("Failed", "TimedOut", "Aborted")
@@ -25,6 +29,11 @@ TIMEOUT = Duration.days(30)
 
 class ReplayWorkflow(Construct):
     """One execution lists the raw bucket below a prefix, and asks the replay function about each key.
+
+    A child of the map holds its place until the attempt that it started has a verdict, so that the map's concurrency
+    bounds what is in flight. A child is EXPRESS: its looks are no state transitions of the account's quota, and it
+    times out after five minutes. Then the attempt goes on without it, and counts as a failure of the map. These are
+    bounded by number, not by a share, which would grow with the replay.
 
     Attributes
     ----------
@@ -59,7 +68,7 @@ class ReplayWorkflow(Construct):
                 "filter": sfn.JsonPath.object_at("$.filter"),
             },
             max_concurrency=config.replay_concurrency,
-            tolerated_failure_percentage=config.replay_tolerated_failure_percent,
+            tolerated_failure_count=config.replay_tolerated_failures,
             map_execution_type=sfn.StateMachineType.EXPRESS,
             # The emulator knows no ResultWriter, without which a map doesn't tell what its run is called.
             result_path=sfn.JsonPath.DISCARD if config.runs_on_this_machine else RUN,
@@ -119,11 +128,16 @@ class ReplayWorkflow(Construct):
             ReplayState.REPLAY_OBJECT,
             lambda_function=function,
             payload_response_only=True,
+            result_path=ANSWER,
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
         retry_patiently(task, self._config)
-        return task
+        done = sfn.Succeed(self, ReplayState.OBJECT_REPLAYED, output_path=ANSWER)
+        wait = sfn.Wait(self, ReplayState.AWAIT_VERDICT, time=sfn.WaitTime.duration(Duration.seconds(LOOK_SECONDS)))
+        in_work = sfn.Choice(self, ReplayState.IN_WORK)
+        in_work.when(sfn.Condition.is_null(f"{ANSWER}.in_work"), done).otherwise(wait.next(task))
+        return task.next(in_work)
 
 
 def _results(bucket: s3.Bucket) -> sfn.ResultWriterV2:

@@ -70,6 +70,11 @@ class AlarmThresholds(Settings):
     failed_replays: int = Field(default=0, ge=0, description="replays that did not get to every object")
     error_rate_percent: float = Field(default=5, ge=0, le=100, description="of a function's invocations")
     throttles: int = Field(default=0, ge=0, description="of a function")
+    throttled_transitions: int = Field(default=0, ge=0, description="of all state machines in the account")
+    throttled_starts: int = Field(default=0, ge=0, description="of executions of all state machines in the account")
+    concurrency_percent: float = Field(
+        default=80, ge=0, le=100, description="functions that run or are reserved, of the account's quota"
+    )
     dead_letters: int = Field(default=0, ge=0, description="messages waiting in a dead-letter queue")
     queue_age_seconds: int = Field(
         default=3600, ge=0, lt=7 * 24 * 3600, description="of the oldest object that waits; SQS drops it after a week"
@@ -149,7 +154,7 @@ class StageConfig(Settings):
         default={}, validate_default=True, description="functions that aren't named get the defaults"
     )
     dispatcher_concurrency: int = Field(
-        default=10, ge=2, le=1000, description="dispatchers at once: how fast a burst becomes executions"
+        default=5, ge=2, le=1000, description="dispatchers at once: how fast a burst becomes executions"
     )
     workflow_type: Literal["STANDARD", "EXPRESS"] = "STANDARD"
     workflow_timeout_seconds: int = Field(default=7200, ge=60, le=86400, description="of a STANDARD execution")
@@ -160,9 +165,11 @@ class StageConfig(Settings):
     study_quiet_seconds: int = Field(
         default=600, ge=10, description="without a new object of a study, after which it is announced as complete"
     )
-    replay_concurrency: int = Field(default=20, ge=1, le=10000, description="objects that a replay looks at at once")
-    replay_tolerated_failure_percent: int = Field(
-        default=5, ge=0, le=100, description="of a replay's objects, above which the replay stops"
+    replay_concurrency: int = Field(
+        default=150, ge=1, le=10000, description="objects that a replay has in work at once"
+    )
+    replay_tolerated_failures: int = Field(
+        default=100, ge=0, description="objects that fail, or take over five minutes, above which a replay stops"
     )
 
     vpc_cidr: VpcCidr | None = Field(

@@ -78,6 +78,9 @@ class ReplayState(StrEnum):
 
     REPLAY_OBJECTS = "ReplayObjects"
     REPLAY_OBJECT = "ReplayObject"
+    IN_WORK = "InWork?"
+    AWAIT_VERDICT = "AwaitVerdict"
+    OBJECT_REPLAYED = "ObjectReplayedState"
     COUNT_KEYS = "CountKeys"
     ALL_REPLAYED = "AllReplayed?"
     REPLAYED = "ReplayedState"
@@ -702,21 +705,14 @@ class ReplayInput(Frozen):
     filter: ReplayFilter
 
 
-class ReplayItem(Frozen):
-    """What the replay function is asked: one key that the workflow listed."""
-
-    bucket: str
-    key: str
-    filter: ReplayFilter
-
-
 class Replayed(StrEnum):
     """What a replay did with an object version."""
 
     STARTED = "started"
+    """its attempt was opened after the replay was asked for, by the replay itself as a rule, and runs"""
     NOT_SELECTED = "not-selected"
     IN_WORK = "in-work"
-    """an attempt is running: its verdict is still to come"""
+    """an older attempt is running: its verdict is still to come"""
     SINCE = "changed-since"
     """the row changed after the replay was asked for, by the replay itself perhaps"""
 
@@ -725,6 +721,18 @@ class ReplayAnswer(Frozen):
     """What the replay function answers; the workflow's results in the operations bucket hold one for each key."""
 
     outcomes: Mapping[str, Replayed] = Field(description="by object id, one for each version; none if not accepted")
+    in_work: str | None = Field(
+        default=None, description="object id of the version whose verdict is waited for; the next follows after it"
+    )
+
+
+class ReplayItem(Frozen):
+    """What the replay function is asked: one key that the workflow listed."""
+
+    bucket: str
+    key: str
+    filter: ReplayFilter
+    answer: ReplayAnswer | None = Field(default=None, description="to the question before about this key")
 
 
 class FunctionVariables(BaseModel):

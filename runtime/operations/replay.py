@@ -1,4 +1,4 @@
-"""Replay: which objects are run again, and their next attempt, started once however often it is asked for."""
+"""Replay: which objects are run again, their next attempt, started once however often it is asked for, and its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from runtime.ledger import Ledger, Row
 from runtime.operations.quarantine import reasons
 
 _FINISHED = frozenset((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
+_IN_WORK = frozenset((LedgerStatus.RECEIVED, LedgerStatus.RUNNING))
 _WITHOUT_RESULT = frozenset((LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
 """Verdicts after which a row still tells the profile of an older result, which no further attempt replaces."""
 
@@ -38,19 +39,27 @@ def replay(ledger: Ledger, executions: Executions, coordinates: ObjectCoordinate
     """Start the next attempt at one object version if the filter selects it.
 
     May be repeated from wherever it was interrupted: an attempt that was opened is started and no other is opened, and
-    a row that changed since the replay was asked for is left alone.
+    a row that changed since the replay was asked for is left alone. An attempt that was opened since then is this
+    replay's own, as a rule, whatever the filter makes of its row now.
     """
     row = ledger.row(coordinates.object_id)
-    if not selects(filter_, row):
+    opened_since = row is not None and row.status in _IN_WORK and row.updated_at >= filter_.requested_at
+    if not opened_since and not selects(filter_, row):
         return Replayed.NOT_SELECTED
     if row is None:
         execution = ExecutionInput(object=coordinates)
     elif row.status is LedgerStatus.RECEIVED:
         execution = row.current_attempt
     elif row.status is LedgerStatus.RUNNING:
-        return Replayed.IN_WORK
+        return Replayed.STARTED if opened_since else Replayed.IN_WORK
     elif row.updated_at >= filter_.requested_at:
         return Replayed.SINCE
     else:
         execution = row.next_attempt()
     return Replayed.STARTED if start_attempt(ledger, executions, execution) else Replayed.IN_WORK
+
+
+def is_in_work(ledger: Ledger, object_id: str) -> bool:
+    """Tell whether an attempt at an object has no verdict yet."""
+    row = ledger.row(object_id)
+    return row is not None and row.status in _IN_WORK

@@ -81,7 +81,7 @@ def test_should_give_the_dispatcher_batches_of_which_it_may_give_single_messages
     mapping = every_stage.one("AWS::Lambda::EventSourceMapping")
     assert mapping["BatchSize"] == 10
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 10}
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 5}
     assert mapping["EventSourceArn"]["Fn::GetAtt"][0] == queue(every_stage, "intake")[0]
     assert "FunctionsDispatcher" in json.dumps(mapping["FunctionName"])
 

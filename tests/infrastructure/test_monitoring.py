@@ -16,6 +16,8 @@ ALARMS = {
     "PipelineFailures": ("PipelineFailure", "Sum", 0),
     "ReplaysFailed": ("ExecutionsFailed", "Sum", 0),
     **{f"{name.capitalize()}Throttles": ("Throttles", "Sum", 0) for name in Function},
+    "ThrottledTransitions": ("ThrottledEvents", "Sum", 0),
+    "ThrottledStarts": ("ThrottledEvents", "Sum", 0),
     "IntakeDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
     "ScheduleDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
     "NotificationDeadLetters": ("ApproximateNumberOfMessagesVisible", "Maximum", 0),
@@ -35,8 +37,8 @@ def alarms(stage: StageTemplate) -> dict[str, dict[str, Any]]:
 
 def test_should_alarm_on_what_the_operator_must_know(every_stage: StageTemplate) -> None:
     # The emulator refuses alarms on metric math.
-    error_rates = () if every_stage.config.stage == "local" else ERROR_RATES
-    assert set(alarms(every_stage)) == {*ALARMS, *error_rates}
+    on_metric_math = () if every_stage.config.stage == "local" else (*ERROR_RATES, "Concurrency")
+    assert set(alarms(every_stage)) == {*ALARMS, *on_metric_math}
     for name, (metric, statistic, threshold) in ALARMS.items():
         alarm = alarms(every_stage)[name]
         assert (alarm["MetricName"], alarm["Statistic"], alarm["Threshold"]) == (metric, statistic, threshold)
@@ -48,6 +50,29 @@ def test_should_alarm_when_over_five_percent_of_invocations_err(prod: StageTempl
     alarm = alarms(prod)[name]
     assert alarm["Threshold"] == 5
     assert "100 * errors / invocations" in [metric.get("Expression") for metric in alarm["Metrics"]]
+
+
+def test_should_alarm_on_what_the_account_was_refused_by_step_functions(every_stage: StageTemplate) -> None:
+    expected = {
+        "ThrottledTransitions": {"Name": "ServiceMetric", "Value": "StateTransition"},
+        "ThrottledStarts": {"Name": "APIName", "Value": "StartExecution"},
+    }
+    for name, dimension in expected.items():
+        alarm = alarms(every_stage)[name]
+        assert (alarm["Namespace"], alarm["Dimensions"]) == ("AWS/States", [dimension])
+
+
+def test_should_alarm_when_four_fifths_of_the_accounts_concurrency_are_taken(prod: StageTemplate) -> None:
+    alarm = alarms(prod)["Concurrency"]
+    assert alarm["Threshold"] == 80
+    (expression,) = [metric for metric in alarm["Metrics"] if "Expression" in metric]
+    assert expression["Expression"] == "100 * claimed / SERVICE_QUOTA(running)"
+    metrics = {each["Id"]: each["MetricStat"] for each in alarm["Metrics"] if "MetricStat" in each}
+    assert {name: stat["Metric"] for name, stat in metrics.items()} == {
+        "claimed": {"MetricName": "ClaimedAccountConcurrency", "Namespace": "AWS/Lambda"},
+        "running": {"MetricName": "ConcurrentExecutions", "Namespace": "AWS/Lambda"},
+    }, "of the whole account: without dimensions"
+    assert {stat["Stat"] for stat in metrics.values()} == {"Maximum"}
 
 
 def test_should_notify_the_topic_of_every_alarm(every_stage: StageTemplate) -> None:
@@ -84,6 +109,9 @@ def test_should_take_thresholds_from_the_stage() -> None:
         "queue_age_seconds": 7,
         "unaccounted": 8,
         "failed_replays": 9,
+        "throttled_transitions": 10,
+        "throttled_starts": 11,
+        "concurrency_percent": 12,
     }
     found = {name: alarm["Threshold"] for name, alarm in alarms(StageTemplate("dev", alarms=thresholds)).items()}
     assert found == {
@@ -93,6 +121,9 @@ def test_should_take_thresholds_from_the_stage() -> None:
         "ReplaysFailed": 9,
         **dict.fromkeys(ERROR_RATES, 3),
         **{f"{name.capitalize()}Throttles": 4 for name in Function},
+        "ThrottledTransitions": 10,
+        "ThrottledStarts": 11,
+        "Concurrency": 12,
         "IntakeDeadLetters": 5,
         "ScheduleDeadLetters": 5,
         "NotificationDeadLetters": 5,
@@ -135,6 +166,8 @@ def test_should_show_throughput_latency_verdicts_and_cost(every_stage: StageTemp
         "Unaccounted objects",
         "Latency end to end, ms",
         "Latency per step, ms",
+        "Account: throttled by Step Functions",
+        "Account: concurrent functions",
         "Cost: Lambda GB-seconds, an hour",
         "Cost: state transitions, an hour",
         "Cost: S3 requests, an hour",

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from runtime.contract import Function, ReplayInput, ReplayItem, ReplayState
+from imaging_pipeline.cost import delivery_states
+from runtime.contract import Function, ReplayAnswer, ReplayInput, ReplayItem, ReplayState
 from tests.infrastructure.conftest import StageTemplate, joined
 
 
@@ -76,10 +77,10 @@ def test_should_replay_what_is_listed_below_a_prefix_one_child_execution_a_key(e
     assert replay["ItemReader"]["Resource"].endswith(":s3:listObjectsV2")
     assert replay["ItemReader"]["Parameters"]["Prefix.$"] == "$.prefix"
     assert replay["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
-    assert {name.removesuffix(".$") for name in replay["ItemSelector"]} == set(ReplayItem.model_fields)
+    assert {name.removesuffix(".$") for name in replay["ItemSelector"]} == set(ReplayItem.model_fields) - {"answer"}
     read = {path.split(".")[1] for path in (replay["ItemSelector"]["filter.$"], "$.prefix")}
     assert read == set(ReplayInput.model_fields)
-    assert (replay["MaxConcurrency"], replay["ToleratedFailurePercentage"]) == (20, 5)
+    assert (replay["MaxConcurrency"], replay["ToleratedFailureCount"]) == (150, 100)
     assert definition["States"][ReplayState.REPLAYED] == {"Type": "Succeed"}
 
 
@@ -106,15 +107,38 @@ def test_should_end_a_replay_well_only_where_it_got_to_every_key(every_stage: St
 
 def test_should_wait_patiently_when_a_replay_is_throttled(every_stage: StageTemplate) -> None:
     states = every_stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]["States"]
-    (task,) = states.values()
+    task = states[ReplayState.REPLAY_OBJECT]
     assert task["Retry"] == every_stage.states["IngestionStep"]["Retry"]
     assert task["TimeoutSeconds"] == every_stage.config.functions[Function.REPLAY].timeout_seconds + 15
 
 
 def test_should_bound_a_replay_as_the_stage_says() -> None:
-    stage = StageTemplate("dev", replay_concurrency=3, replay_tolerated_failure_percent=1)
+    stage = StageTemplate("dev", replay_concurrency=3, replay_tolerated_failures=1)
     replay = stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]
-    assert (replay["MaxConcurrency"], replay["ToleratedFailurePercentage"]) == (3, 1)
+    assert (replay["MaxConcurrency"], replay["ToleratedFailureCount"]) == (3, 1)
+    assert "ToleratedFailurePercentage" not in replay, "a share grows with the replay, and what is in flight with it"
+
+
+def test_should_hold_a_keys_place_in_a_replay_until_its_attempt_has_a_verdict(every_stage: StageTemplate) -> None:
+    """What the map starts is bounded by its concurrency only as far as its children wait."""
+    processor = every_stage.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]
+    states = processor["States"]
+    task = states[processor["StartAt"]]
+    assert (task["ResultPath"], "Parameters" in task) == ("$.answer", False), "asks again with the answer before"
+    choice = states[task["Next"]]
+    (rule,) = choice["Choices"]
+    (answered,) = {name for name in ReplayAnswer.model_fields if name != "outcomes"}
+    assert (rule["Variable"], rule["IsNull"]) == (f"$.answer.{answered}", True)
+    assert states[rule["Next"]] == {"Type": "Succeed", "OutputPath": "$.answer"}, "what is kept is the last answer"
+    wait = states[choice["Default"]]
+    assert (wait["Type"], wait["Seconds"], wait["Next"]) == ("Wait", 5, processor["StartAt"])
+
+
+def test_should_leave_half_of_an_accounts_state_transitions_to_uploads(prod: StageTemplate) -> None:
+    """In most regions an account has 800 a second. A key holds its place for the first look at least."""
+    processor = prod.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]["States"]
+    started_a_second = prod.config.replay_concurrency / processor[ReplayState.AWAIT_VERDICT]["Seconds"]
+    assert started_a_second * len(delivery_states(prod.json)) < 0.55 * 800
 
 
 def test_should_write_a_replays_results_into_the_operations_bucket(every_stage: StageTemplate) -> None:

@@ -57,12 +57,12 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"reconciliation_minutes": 14}, "reconciliation_minutes must not be less than the 900 s"),
         ({"functions": {"reconciliation": {"timeout_seconds": 179}}}, "timeout_seconds must be at least 180"),
         ({"replay_concurrency": 0}, "replay_concurrency"),
-        ({"replay_tolerated_failure_percent": 101}, "replay_tolerated_failure_percent"),
+        ({"replay_tolerated_failures": -1}, "replay_tolerated_failures"),
         ({"delivery_emails": "nobody"}, "delivery_emails.0"),
         ({"alarms": {"queue_age_seconds": 604800}}, "alarms.queue_age_seconds"),
         ({"retain_data": False, "termination_protection": True}, "retain_data must stay true"),
         (
-            {"functions": {"dispatcher": {"reserved_concurrency": 9}}},
+            {"functions": {"dispatcher": {"reserved_concurrency": 4}}},
             "dispatcher_concurrency must not exceed functions.dispatcher.reserved_concurrency",
         ),
         ({"vpc_cidr": "10.42.0.0"}, "vpc_cidr = '10.42.0.0': must be between /16 and /24"),
@@ -163,7 +163,7 @@ def test_should_refuse_production_that_loses_its_data() -> None:
         {"delivery_principals": "arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_R_0a"},
         {"delivery_networks": "198.51.100.7/32,2001:db8::/32,vpce-01234567"},
         {"cost_tags": {"Kostenstelle Süd": "4711 / +-=._:@"}},
-        {"functions": {"dispatcher": {"reserved_concurrency": 10}}},
+        {"functions": {"dispatcher": {"reserved_concurrency": 5}}},
     ],
 )
 def test_should_accept_what_aws_accepts(overrides: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 
 from local.emulator import PROJECT_ROOT
-from runtime.contract import PROJECT, Function, LedgerStatus, Output
+from runtime.contract import PROJECT, Function, LedgerStatus, Output, ReplayState
 from runtime.deidentification.engine import Deidentifier
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
@@ -138,6 +138,13 @@ class Deployed:
             yield
         finally:
             self.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    def replay_at_once(self, keys: int) -> None:
+        """Bound what a replay has in work."""
+        arn = self.outputs[Output.REPLAY_STATE_MACHINE_ARN]
+        definition = json.loads(self.step_functions.describe_state_machine(stateMachineArn=arn)["definition"])
+        definition["States"][ReplayState.REPLAY_OBJECTS]["MaxConcurrency"] = keys
+        self.step_functions.update_state_machine(stateMachineArn=arn, definition=json.dumps(definition))
 
     # How it is troubled.
 

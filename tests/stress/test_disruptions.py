@@ -7,12 +7,13 @@ import re
 
 from runtime.contract import Function, LedgerStatus
 from tests.stress.conftest import Figures
-from tests.stress.deployed import Accounts, Deployed, wait_for
+from tests.stress.deployed import IN_WORK, Accounts, Deployed, wait_for
 from tests.stress.faults import Faults
 from tests.stress.objects import CT, image, large_image
 
 SECOND = 1000
 UNAVAILABLE_SECONDS = 60
+REPLAYED_AT_ONCE = 6
 
 
 def test_should_deliver_after_a_function_was_killed_in_a_large_copy(
@@ -176,12 +177,21 @@ def test_should_write_the_same_bytes_again_after_the_processed_bucket_was_emptie
         deployed.s3.delete_object(Bucket=deployed.processed, Key=key)
     lost = deployed.run("reconcile", "--check-only")
 
+    deployed.replay_at_once(REPLAYED_AT_ONCE)
     replay = deployed.run("replay", "--all", "--prefix", "replayed/")
-    wait_for(lambda: all(row.attempt == 2 for row in deployed.rows("replayed/")), 120)
+    in_flight: list[int] = []
+
+    def all_started() -> bool:
+        rows = deployed.rows("replayed/")
+        in_flight.append(sum(row.status in IN_WORK for row in rows))
+        return all(row.attempt == 2 for row in rows)
+
+    wait_for(all_started, 240)
     accounts = deployed.settle("replayed/", count + 3)
 
     tell(figures, accounts)
     assert replay.returncode == 0, replay.stderr
+    assert 0 < max(in_flight) <= REPLAYED_AT_ONCE
     assert re.search(rf"^lost +{count + 1}$", lost.stdout, re.MULTILINE), lost.stdout + lost.stderr
     assert {key: hashlib.sha256(deployed.result(key)).hexdigest() for key in accounts.results} == digests
     assert accounts.statuses == before.statuses

@@ -7,15 +7,18 @@ from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Re
 from runtime.ledger import Row
 from runtime.operations.replay import selects
 from tests.unit.conftest import RAW
-from tests.unit.operations.conftest import DELIVERED, KEY, REPLAY_MACHINE, Operator, Stage
+from tests.unit.operations.conftest import DELIVERED, KEY, REPLAY_MACHINE, Operator, Stage, refusal
 
 LATER = "2100-01-01T00:00:00.000Z"
 
 
-def ask(stage: Stage, key: str = KEY, *, requested_at: str = LATER, **filter_: Any) -> dict[str, str]:
-    """Invoke the function as the workflow does; return the outcome for each version."""
-    event = {"bucket": RAW, "key": key, "filter": {"requested_at": requested_at, **filter_}}
-    outcomes: dict[str, str] = stage.invoke("replay", event)["outcomes"]
+def first_question(key: str = KEY, *, requested_at: str = LATER, **filter_: Any) -> dict[str, Any]:
+    return {"bucket": RAW, "key": key, "filter": {"requested_at": requested_at, **filter_}}
+
+
+def ask(stage: Stage, key: str = KEY, **filter_: Any) -> dict[str, str]:
+    """Invoke the function as the workflow does first; return the outcome for each version."""
+    outcomes: dict[str, str] = stage.invoke("replay", first_question(key, **filter_))["outcomes"]
     return outcomes
 
 
@@ -88,13 +91,69 @@ def test_should_start_what_was_never_started_with_its_first_attempt(stage: Stage
     assert stage.started() == [ExecutionInput(object=coordinates).model_dump(mode="json")]
 
 
-def test_should_replay_each_version_of_a_key_as_an_object_of_its_own(stage: Stage) -> None:
-    versions = [upload(stage, b"one"), upload(stage, b"two")]
+def test_should_replay_the_versions_of_a_key_one_after_the_other(stage: Stage) -> None:
+    """Each as an object of its own; at most one is in work, however many there are."""
+    versions = [upload(stage, content) for content in (b"one", b"two", b"three")]
     stage.buckets.upload(b"another", f"{KEY}.dcm")
     for coordinates in versions:
         stage.finish(coordinates, LedgerStatus.DELIVERED)
-    assert ask(stage) == {coordinates.object_id: "started" for coordinates in versions}
+    question = first_question()
+    for number, coordinates in enumerate(reversed(versions), start=1):  # the newest is the first
+        for _ in range(2):
+            question["answer"] = stage.invoke("replay", question)
+            assert question["answer"]["in_work"] == coordinates.object_id
+            assert len(stage.started()) == number
+        execution = stage.row(coordinates).current_attempt
+        assert stage.ledger.record(execution, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    answer = stage.invoke("replay", question)
+    assert answer == {"outcomes": {each.object_id: "started" for each in versions}, "in_work": None}
     assert {started["object"]["version_id"] for started in stage.started()} == {each.version_id for each in versions}
+
+
+@pytest.mark.parametrize("filter_", [{}, {"unfinished": True}, {"reason_code": "NOT_DICOM"}, {"profile_hash": "ab"}])
+def test_should_wait_for_what_it_started_where_the_answer_was_lost(stage: Stage, filter_: dict[str, Any]) -> None:
+    coordinates = upload(stage)
+    status = LedgerStatus.FAILED if "unfinished" in filter_ else LedgerStatus.QUARANTINED
+    if "profile_hash" in filter_:
+        row = stage.finish(coordinates, LedgerStatus.DELIVERED)
+    elif status is LedgerStatus.FAILED:
+        row = stage.finish(coordinates, status, error="States.Timeout")
+    else:
+        row = stage.finish(coordinates, status, reason_codes="NOT_DICOM")
+    stage.change(coordinates, updated_at="2026-11-23T10:00:00.000Z")
+    asked = {"requested_at": row.received_at, **filter_}
+    for _ in range(2):
+        answer = stage.invoke("replay", first_question(**asked))
+        assert answer == {"outcomes": {coordinates.object_id: "started"}, "in_work": coordinates.object_id}
+    assert len(stage.started()) == 1
+
+
+def test_should_start_what_it_opened_where_the_start_was_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt that is open hides the reason for which its object was selected."""
+    coordinates = upload(stage)
+    row = stage.finish(coordinates, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    stage.change(coordinates, updated_at="2026-11-23T10:00:00.000Z")
+    start, refusals = stage.states.start_execution, [refusal("ThrottlingException")]
+
+    def refuse_first(**arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return start(**arguments)
+
+    monkeypatch.setattr(stage.states, "start_execution", refuse_first)
+    outcomes = ask(stage, requested_at=row.received_at, reason_code="NOT_DICOM")
+    assert outcomes == {coordinates.object_id: "started"}
+    assert [started["attempt"] for started in stage.started()] == [2]
+
+
+def test_should_not_wait_for_what_is_in_work_since_before_the_replay(stage: Stage) -> None:
+    """Executions may have died by the thousand: reconciliation starts these again."""
+    coordinates = upload(stage)
+    execution = ExecutionInput(object=coordinates)
+    stage.ledger.receive(execution)
+    stage.ledger.run(execution, "arn")
+    answer = stage.invoke("replay", first_question())
+    assert answer == {"outcomes": {coordinates.object_id: "in-work"}, "in_work": None}
 
 
 def test_should_ignore_what_the_pipeline_does_not_accept(stage: Stage) -> None:
