@@ -50,7 +50,10 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dev, express": ("dev", {"workflow_type": "EXPRESS"}),
     "staging, every option": ("staging", EVERY_OPTION),
     "prod, every option": ("prod", EVERY_OPTION),
-    "prod, every option, express": ("prod", {**EVERY_OPTION, "workflow_type": "EXPRESS"}),
+    "prod, every option, express": (
+        "prod",
+        {**EVERY_OPTION, "workflow_type": "EXPRESS", "failure_notifications": False},
+    ),
 }
 """Every stage and option, by what it is called in tests."""
 
