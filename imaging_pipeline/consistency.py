@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,9 @@ EXPIRY_DAYS: Final = 7
 
 LONGEST_STAGE_WITH_DELIVERY: Final = 14
 """So that `<stack>-delivery-<region>` has no more than 64 characters in the region with the longest name."""
+
+LONGEST_PRINCIPALS: Final = 1900
+"""Of the delivery role, as JSON; the rest of its trust policy takes the difference."""
 
 GOV_CLOUD: Final = "us-gov-"
 OTHER_DOMAINS: Final = ("cn-", "us-iso", "eu-iso")
@@ -170,6 +174,11 @@ def _options(config: StageConfig) -> Rules:
     yield (
         config.failure_notifications and config.workflow_type == "EXPRESS",
         "failure_notifications needs workflow_type STANDARD: of an EXPRESS execution's end AWS sends no event",
+    )
+    yield (
+        len(json.dumps(config.delivery_principals)) > LONGEST_PRINCIPALS,
+        f"delivery_principals must not take more than {LONGEST_PRINCIPALS} characters: IAM allows a role's trust policy"
+        " 2048",
     )
     yield (
         bool(config.delivery_principals or config.delivery_networks) and config.runs_on_this_machine,

@@ -161,7 +161,7 @@ class StageConfig(Settings):
     stuck_after_seconds: int = Field(
         default=10800, description="without a verdict, after which reconciliation starts an object once more"
     )
-    reconciliation_minutes: int = Field(default=60, ge=2, description="between two reconciliations")
+    reconciliation_minutes: int = Field(default=60, ge=2, le=1440, description="between two reconciliations")
     study_quiet_seconds: int = Field(
         default=600, ge=10, description="without a new object of a study, after which it is announced as complete"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
@@ -92,6 +93,19 @@ def resolved(references: References, node: Any) -> Any:
     return references.text(node)
 
 
+LONGEST: Final = {
+    "AWS::DynamoDB::Table": 20 * 1024,
+    "AWS::EC2::VPCEndpoint": 20480,
+    "AWS::IAM::Policy": 10240,
+    "AWS::IAM::Role": 2048,
+    "AWS::KMS::Key": 32 * 1024,
+    "AWS::S3::BucketPolicy": 20 * 1024,
+    "AWS::SNS::TopicPolicy": 30 * 1024,
+    "AWS::SQS::QueuePolicy": 8192,
+}
+"""Characters that the services take; of the policies of one role together."""
+
+
 def policies(template: Template) -> Iterator[tuple[str, str]]:
     """Every policy of a template, with the logical id of what has it."""
     references = References(template["Resources"], ACCOUNT, REGION)
@@ -142,6 +156,24 @@ def test_should_pass_parliament(name: str) -> None:
         if not excepted(issue, detail)
     }
     assert found == set()
+
+
+@each_variant
+def test_should_keep_policies_as_short_as_the_services_take_them(name: str) -> None:
+    for template in templates(name):
+        lengths: Counter[tuple[str, str]] = Counter()
+        for owner, policy in policies(template):
+            body = template["Resources"][owner]
+            for role in body["Properties"].get("Roles", [owner]):
+                lengths[body["Type"], str(role)] += len(policy)
+        assert [(kind, owner) for (kind, owner), length in lengths.items() if length > LONGEST[kind]] == []
+
+
+def test_should_take_as_many_delivery_principals_as_a_trust_policy_holds() -> None:
+    principals = [f"arn:aws:iam::{ACCOUNT}:user/{number:038}" for number in range(26)]
+    stage = StageTemplate("dev", delivery_principals=principals)
+    document = stage.one("AWS::IAM::Role", "DeliveryRole")["AssumeRolePolicyDocument"]
+    assert 2000 < len(json.dumps(document)) <= LONGEST["AWS::IAM::Role"]
 
 
 def test_should_except_only_what_parliament_still_finds() -> None:

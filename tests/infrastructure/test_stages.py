@@ -54,6 +54,7 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
         ({"workflow_type": "EXPRESS", "stuck_after_seconds": 300}, "stuck_after_seconds must exceed the 300 s"),
         ({"study_quiet_seconds": 0}, "study_quiet_seconds"),
         ({"reconciliation_minutes": 1}, "reconciliation_minutes"),
+        ({"reconciliation_minutes": 1441}, "reconciliation_minutes"),
         ({"reconciliation_minutes": 14}, "reconciliation_minutes must not be less than the 900 s"),
         ({"functions": {"reconciliation": {"timeout_seconds": 179}}}, "timeout_seconds must be at least 180"),
         ({"replay_concurrency": 0}, "replay_concurrency"),
@@ -91,6 +92,10 @@ def test_should_refuse_a_missing_or_unknown_stage(stage: object) -> None:
             "permissions_boundary must be a policy of account 210987654321, or one of AWS",
         ),
         ({"delivery_principals": "*"}, "delivery_principals.0"),
+        (
+            {"delivery_principals": [f"arn:aws:iam::123456789012:user/{n:040}" for n in range(27)]},
+            "than 1900 characters",
+        ),
         ({"delivery_principals": "arn:aws:iam::123456789012:root"}, "delivery_principals.0"),
         ({"delivery_principals": "arn:aws:iam::123456789012:role/*"}, "delivery_principals.0"),
         ({"delivery_networks": "vpc-0123456789abcdef0"}, "delivery_networks.0"),
