@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from imaging_pipeline.stages import STAGES, StageError, stage_config
 from runtime.contract import Function
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate
+from tests.infrastructure.options import EVERY_OPTION
 
 
 def test_should_have_four_stages() -> None:
@@ -235,3 +237,13 @@ def test_should_not_change_once_validated() -> None:
     config = stage_config("dev", {})
     with pytest.raises(ValidationError, match="frozen"):
         config.strict = True  # type: ignore[misc]
+
+
+def test_should_name_nothing_of_another_partition_in_gov_cloud() -> None:
+    options = {**EVERY_OPTION, "region": "us-gov-west-1", "replica_region": "us-gov-east-1"}
+    options["delivery_principals"] = [f"arn:aws-us-gov:iam::{EVERY_OPTION['account']}:role/researchers"]
+    stage = StageTemplate("prod", **options)
+    texts = [json.dumps(template) for template in (stage.json, stage.replica)]
+    assert all("arn:aws-us-gov:" in text and "arn:aws:" not in text for text in texts)
+    assert "https://console.amazonaws-us-gov.com/cloudwatch/home?region=" in texts[0]
+    assert "console.aws.amazon.com" not in texts[0]
