@@ -37,8 +37,8 @@ synth: stage $(READY) ## Write template and bills of materials, and print a revi
 deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
 
-cost: stage $(READY) ## What a million objects cost, by workflow type and at list prices: STAGE=dev
-	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(ARGS)
+cost: stage $(READY) ## What a million objects and a month cost at list prices: STAGE=dev OBJECTS_PER_DAY=10000
+	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(if $(OBJECTS_PER_DAY),--objects-per-day "$(OBJECTS_PER_DAY)") $(ARGS)
 
 advisories: $(READY) ## Report known vulnerabilities of what is pinned; never fails
 	@$(RUN) -m imaging_pipeline.advisories $(ARGS)

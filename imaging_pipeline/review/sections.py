@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from imaging_pipeline.cost import Assumptions, bill, costs
+from imaging_pipeline.cost.assumptions import Assumptions
+from imaging_pipeline.cost.per_object import bill
+from imaging_pipeline.cost.prices import CURRENCY, costs_by_service
+from imaging_pipeline.cost.templates import Templates
 from imaging_pipeline.review.assembly import Resource, Stack
 from imaging_pipeline.review.facts import Fact, Facts, Section, collected, plain
 from imaging_pipeline.review.names import Names
@@ -24,17 +27,6 @@ COMPARISONS: Final = {
 POLICIES_OF_RESOURCES: Final = (
     *("BucketPolicy", "QueuePolicy", "TopicPolicy", "EventBusPolicy", "ResourcePolicy", "Permission", "VPCEndpoint"),
 )
-SERVICES: Final = {
-    "cloudwatch": "CloudWatch",
-    "dynamodb": "DynamoDB",
-    "eventbridge": "EventBridge",
-    "lambda": "Lambda",
-    "logs": "logs",
-    "s3": "S3",
-    "sqs": "SQS",
-    "states": "Step Functions",
-    "xray": "X-Ray",
-}
 LONGEST_VALUE: Final = 80
 
 
@@ -229,11 +221,12 @@ def _cost(stacks: Sequence[Stack]) -> Facts:
     """Cost of the stack with the workflow; a revision with another structure may not be what the estimate knows."""
     for stack in stacks:
         if any("Workflow" in logical_id for logical_id, _ in stack.of_type("AWS::StepFunctions::StateMachine")):
+            replica = next((each.template for each in stacks if each.name == f"{stack.name}-replica"), None)
             try:
-                by_service = costs(bill(stack.template, Assumptions()))
+                costs = costs_by_service(bill(Templates(stack.template, replica), Assumptions()))
             except (LookupError, ValueError, TypeError) as error:
                 return {stack.name: frozenset({Fact("", f"can't be estimated: {error}")})}
-            total = f"{sum(by_service.values()):,.2f} USD in all, at list prices and without storage"
-            parts = (f"{SERVICES.get(name, name)} {cost:,.2f}" for name, cost in by_service.items())
+            total = f"{sum(costs.values()):,.2f} {CURRENCY} in all, at list prices and without storage"
+            parts = (f"{service} {cost:,.2f}" for service, cost in costs.items())
             return collected(plain(stack.name, (total, *parts)))
     return {}
