@@ -13,11 +13,11 @@ class IndexUse(NamedTuple):
     writes: float
     """A change of the index's key counts as two ("Using Global Secondary Indexes in DynamoDB")."""
     kept_kb: float
-    """Size of its item there."""
+    """Size of its item there, once the object has its verdict."""
 
 
 INDEX_USE: Final[Mapping[str, Mapping[str, IndexUse]]] = {
-    "LedgerTable": {"by-status": IndexUse(6, 0.9), "by-study": IndexUse(3, 0.9)},
+    "LedgerTable": {"in-work": IndexUse(2, 0), "by-verdict": IndexUse(1, 0.5), "by-study": IndexUse(2, 0.8)},
     "AuditTable": {"by-event": IndexUse(1, 0.9), "by-study": IndexUse(1, 0.9)},
 }
 """By the beginning of the table's logical id, and by the index's name. Every index of these tables must be here."""
