@@ -58,7 +58,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "functions.<name>.python_version": function("python_version", "3.13"),
     "functions.<name>.architecture": function("architecture", "x86_64"),
     "functions.<name>.reserved_concurrency": function("reserved_concurrency", 100),
-    "workflow_type": Change({"workflow_type": "EXPRESS"}),
+    "workflow_type": Change({"workflow_type": "EXPRESS", "failure_notifications": False}),
     "vpc_cidr": Change({"vpc_cidr": "10.43.0.0/20"}),
     "vpc_cidr around the former": Change({"vpc_cidr": "10.42.0.0/19"}),
     "no vpc_cidr": Change({"vpc_cidr": None}, {"vpc_availability_zones": 2}),
@@ -72,11 +72,14 @@ CHANGES: Final[Mapping[str, Change]] = {
     "delivery_networks": Change({"delivery_networks": ["203.0.113.0/24"]}),
     "delivery_emails": Change({"delivery_emails": ["other@example.org"]}),
     "alert_emails": Change({"alert_emails": ["other@example.org"]}),
+    "failure_notifications": Change({"failure_notifications": False}),
+    "ledger_retention_days": Change({"ledger_retention_days": 900}),
+    "no ledger_retention_days": Change({"ledger_retention_days": None}),
     "xray": Change({"xray": True}),
     # What only fills in a value is changed together: nothing at all is replaced for it, so nothing is for one of it.
     "explicit_environment, strict, profile, cost_tags, accepted_prefixes, accepted_suffixes, dispatcher_concurrency"
     ", workflow_timeout_seconds, stuck_after_seconds, reconciliation_minutes, study_quiet_seconds, replay_concurrency"
-    ", replay_tolerated_failure_percent, functions.<name>.memory_mb, functions.<name>.timeout_seconds": Change(
+    ", replay_tolerated_failures, functions.<name>.memory_mb, functions.<name>.timeout_seconds": Change(
         {
             "explicit_environment": False,
             "strict": True,
@@ -90,7 +93,7 @@ CHANGES: Final[Mapping[str, Change]] = {
             "reconciliation_minutes": 30,
             "study_quiet_seconds": 300,
             "replay_concurrency": 40,
-            "replay_tolerated_failure_percent": 1,
+            "replay_tolerated_failures": 1,
             "functions": {"ingestion": {"memory_mb": 1024, "timeout_seconds": 200}},
         }
     ),
@@ -100,7 +103,8 @@ CHANGES: Final[Mapping[str, Change]] = {
             "infrequent_access_after_days": 60,
             "glacier_after_days": 120,
             "raw_retention_days": 500,
-            "processed_retention_days": None,
+            "processed_retention_days": 410,
+            "ledger_retention_days": 1100,
             "operations_retention_days": 60,
             "noncurrent_retention_days": 70,
             "access_log_retention_days": 30,
