@@ -90,6 +90,6 @@ def _money(cost: float) -> str:
 def _source() -> str:
     pages = ", ".join(dict.fromkeys(service.page for service in SERVICES.values()))
     return (
-        f"Prices (imaging_pipeline/cost/prices.json): list prices of {REGION} as of {DATE}, {TERMS}; entered by hand."
+        f"Prices (prices.json): list prices of {REGION} as of {DATE}, {TERMS}; entered by hand."
         f" Other regions cost more or less. AWS's pages: {pages}."
     )

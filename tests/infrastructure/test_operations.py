@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from imaging_pipeline.cost import delivery_states
+from imaging_pipeline.cost.templates import Templates
 from runtime.contract import Function, ReplayAnswer, ReplayInput, ReplayItem, ReplayState
 from tests.infrastructure.conftest import StageTemplate, joined
 
@@ -138,7 +138,7 @@ def test_should_leave_half_of_an_accounts_state_transitions_to_uploads(prod: Sta
     """In most regions an account has 800 a second. A key holds its place for the first look at least."""
     processor = prod.machine("Replay")["States"][ReplayState.REPLAY_OBJECTS]["ItemProcessor"]["States"]
     started_a_second = prod.config.replay_concurrency / processor[ReplayState.AWAIT_VERDICT]["Seconds"]
-    assert started_a_second * len(delivery_states(prod.json)) < 0.55 * 800
+    assert started_a_second * len(Templates(prod.json).delivery_states()) < 0.55 * 800
 
 
 def test_should_write_a_replays_results_into_the_operations_bucket(every_stage: StageTemplate) -> None:
