@@ -1,0 +1,1 @@
+"""Judges a stage in its account: before its deployment and after it."""
