@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test stress lint synth deploy cost advisories bench clean stage
+.PHONY: help demo stop test stress lint synth preflight deploy cost advisories bench clean stage
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -33,6 +33,9 @@ synth: stage $(READY) ## Write template and bills of materials, and print a revi
 	@$(BIN)/python -m local.cdk synth --quiet --context stage=$(STAGE) $(ARGS)
 	@$(RUN) -m imaging_pipeline.bill_of_materials $(ARGS)
 	@$(RUN) -m imaging_pipeline.review $(if $(BASE),--base "$(BASE)") --context stage=$(STAGE) $(ARGS)
+
+preflight: stage $(READY) ## Look, reading only, for what would go wrong: STAGE=dev, OBJECTS_PER_HOUR=<number>
+	@$(RUN) -m acceptance.preflight --stage $(STAGE) $(if $(OBJECTS_PER_HOUR),--objects-per-hour "$(OBJECTS_PER_HOUR)") $(ARGS)
 
 deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)

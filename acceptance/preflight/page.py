@@ -16,6 +16,7 @@ from runtime.commands.tables import shorten
 COLUMNS: Final = 80
 VERDICT: Final = 8
 CHECK: Final = 24
+NEEDED: Final = "  > "
 LONGEST: Final = 1000
 COUNTED: Final = {
     Verdict.FAILURE: "will fail",
@@ -45,8 +46,8 @@ def _row(finding: Finding) -> Iterator[str]:
     for verdict, check, part in zip_longest(verdicts, checks, seen, fillvalue=""):
         yield _line(verdict, check, part)
     # As wide as can be, since commands are to be copied.
-    for part in _wrapped(finding.needed, COLUMNS - VERDICT - 2):
-        yield f"{'':{VERDICT}}> {part}"
+    for part in _wrapped(finding.needed, COLUMNS - len(NEEDED)):
+        yield f"{NEEDED}{part}"
 
 
 def _line(verdict: str, check: str, rest: str) -> str:

@@ -21,6 +21,16 @@ from acceptance.preflight.plan import Plan, synthesize
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
+EVERYTHING = {
+    "account": ACCOUNT,
+    "region": REGION,
+    "encryption": "kms",
+    "vpc_cidr": "10.42.0.0/20",
+    "trail_retention_days": "30",
+    "delivery_principals": f"arn:aws:iam::{ACCOUNT}:role/researcher",
+    "alert_emails": "oncall@example.org",
+}
+"""Settings of a stage that looks at everything, but for a replica."""
 NEVER = {"Error": {"Code": "ValidationError", "Message": "Stack with id x does not exist"}}
 DENIED = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
 VALUES = {
@@ -37,13 +47,19 @@ VALUES = {
 }
 """Quotas of an account in most regions."""
 
-Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Answer = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+"""Where it is None, moto answers."""
 
 
 @cache
 def plan(stage: str = "dev", **context: str) -> Plan:
     """A stage's plan, synthesized once."""
     return synthesize(stage, context)
+
+
+def everything() -> Plan:
+    """A stage with every option that is looked at."""
+    return plan("staging", **EVERYTHING)
 
 
 @dataclass
@@ -88,6 +104,8 @@ class Account:
         if answer is None:
             return None
         parsed = answer(parameters) if callable(answer) else answer
+        if parsed is None:
+            return None
         if "Error" not in parsed and operation.name != "GetTemplate":  # whose body botocore parses, whatever the model
             validate_parameters(parsed, operation.output_shape)
         return SimpleNamespace(status_code=400 if "Error" in parsed else 200), parsed
@@ -136,6 +154,13 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         ("lambda", "GetAccountSettings"): concurrency(1000),
         ("pricing", "GetProducts"): {"PriceList": ["{}"]},
         ("logs", "DescribeResourcePolicies"): {"resourcePolicies": []},
+        # Moto loads thousands of images before it answers for EC2, and all of AWS's services for these parameters.
+        ("ssm", "GetParameters"): services,
+        ("ec2", "DescribeRegions"): {"Regions": [{"RegionName": REGION, "OptInStatus": "opt-in-not-required"}]},
+        ("ec2", "DescribeVpcs"): {"Vpcs": [{"VpcId": "vpc-default"}]},
+        ("ec2", "DescribeAvailabilityZones"): {
+            "AvailabilityZones": [{"ZoneName": f"{REGION}{zone}", "State": "available"} for zone in "abc"]
+        },
         ("ec2", "DescribeVpcEndpointServices"): lambda asked: {
             "ServiceDetails": [
                 {"ServiceName": name, "AvailabilityZones": [f"{REGION}a", f"{REGION}b", f"{REGION}c"]}
@@ -149,6 +174,12 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 Name="/cdk-bootstrap/hnb659fds/version", Value="21", Type="String"
             )
         yield account
+
+
+def services(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Have every service."""
+    public = [{"Name": name} for name in asked["Names"] if name.startswith("/aws/service/")]
+    return {"Parameters": public} if public else None
 
 
 def concurrency(total: int, unreserved: int | None = None) -> Mapping[str, Any]:

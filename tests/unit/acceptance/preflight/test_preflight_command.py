@@ -6,24 +6,16 @@ import json
 import re
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 from acceptance.preflight.__main__ import main
 from acceptance.preflight.aws import Aws, action
 from acceptance.preflight.findings import Verdict
-from tests.unit.acceptance.preflight.conftest import ACCOUNT, REGION, Account, plan
+from tests.unit.acceptance.preflight.conftest import ACCOUNT, EVERYTHING, REGION, Account, everything, plan
 
 RIGHTS = Path(__file__).parents[4] / "docs" / "rights.md"
-EVERYTHING = {
-    "account": ACCOUNT,
-    "region": REGION,
-    "encryption": "kms",
-    "vpc_cidr": "10.42.0.0/20",
-    "trail_retention_days": "30",
-    "delivery_principals": f"arn:aws:iam::{ACCOUNT}:role/researcher",
-    "alert_emails": "oncall@example.org",
-}
 
 
 def test_should_fit_80_columns_and_keep_commands_whole(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,8 +26,8 @@ def test_should_fit_80_columns_and_keep_commands_whole(account: Account, capsys:
 
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert f"        > .venv/bin/python -m local.cdk bootstrap aws://{ACCOUNT}/{REGION}" in lines
-    assert re.fullmatch(r"2 will fail, 1 to think about, 0 not looked at, \d+ fine", lines[-1])
+    assert f"  > .venv/bin/python -m local.cdk bootstrap aws://{ACCOUNT}/{REGION}" in lines
+    assert re.fullmatch(r"3 will fail, 0 to think about, 0 not looked at, \d+ fine", lines[-1])
 
 
 def test_should_print_everything_as_json(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +50,7 @@ def test_should_end_with_0_for_warnings_and_what_was_not_looked_at(account: Acco
 
 @pytest.mark.parametrize("error", [EndpointConnectionError, ConnectTimeoutError])
 def test_should_say_in_words_that_a_service_cannot_be_reached(
-    account: Account, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    account: Account, monkeypatch: pytest.MonkeyPatch, error: type[EndpointConnectionError | ConnectTimeoutError]
 ) -> None:
     account.answers["service-quotas", "GetServiceQuota"] = lambda _: (_ for _ in ()).throw(
         error(endpoint_url="https://servicequotas")
@@ -70,13 +62,13 @@ def test_should_say_in_words_that_a_service_cannot_be_reached(
 
 
 def test_should_ask_again_where_aws_throttles(account: Account) -> None:
-    client = Aws(__import__("boto3").Session(), REGION).client("lambda", REGION)
+    client = Aws(boto3.Session(), REGION).client("lambda", REGION)
 
     assert client.meta.config.retries == {"mode": "standard", "total_max_attempts": 8}
 
 
 def test_should_ask_for_what_the_documented_policy_allows_and_no_less(account: Account) -> None:
-    of = plan("staging", **EVERYTHING)
+    of = everything()
     account.findings(of)
     account.deploy(of)
     account.answers["sns", "ListSubscriptionsByTopic"] = {"Subscriptions": []}

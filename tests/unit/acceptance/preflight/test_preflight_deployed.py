@@ -10,9 +10,9 @@ import pytest
 
 from acceptance.preflight.findings import Verdict
 from acceptance.preflight.plan import Plan
-from tests.unit.acceptance.preflight.conftest import ACCOUNT, REGION, Account, plan
+from tests.unit.acceptance.preflight.conftest import ACCOUNT, REGION, Account, everything, plan
 
-TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:medical-imaging-pipeline-dev-notifications"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:medical-imaging-pipeline-staging-notifications"
 
 
 def changed(of: Plan, **resources: Any) -> Plan:
@@ -107,7 +107,7 @@ def test_should_take_a_stack_that_was_only_reviewed_for_none(account: Account) -
 def test_should_tell_who_has_not_confirmed_to_get_mail(
     account: Account, subscriptions: list[str], verdict: Verdict
 ) -> None:
-    of = plan(alert_emails="oncall@example.org")
+    of = everything()
     account.deploy(of)
     account.answers["sns", "ListSubscriptionsByTopic"] = {
         "Subscriptions": [

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from acceptance.preflight.findings import Verdict
-from tests.unit.acceptance.preflight.conftest import REGION, Account, plan
-
-VPC = {"vpc_cidr": "10.42.0.0/20"}
+from tests.unit.acceptance.preflight.conftest import REGION, Account, everything, plan, services
 
 
 def test_should_warn_of_a_service_that_the_region_has_not(account: Account) -> None:
-    def without_step_functions(asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"Parameters": [{"Name": name} for name in asked["Names"] if not name.endswith("/stepfunctions")]}
+    def without_step_functions(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return services({"Names": [name for name in asked["Names"] if not name.endswith("/stepfunctions")]})
 
     account.answers["ssm", "GetParameters"] = without_step_functions
 
@@ -22,8 +20,17 @@ def test_should_warn_of_a_service_that_the_region_has_not(account: Account) -> N
     assert (finding.verdict, finding.seen) == (Verdict.WARNING, "not listed: StepFunctions")
 
 
+def test_should_call_the_services_as_aws_lists_them(account: Account) -> None:
+    del account.answers["ssm", "GetParameters"]  # so that moto answers, from AWS's own list
+
+    finding = account.found(f"services {REGION}", everything())
+
+    assert finding.verdict is Verdict.OK
+    assert int(finding.seen.split()[1]) > 12
+
+
 def test_should_not_judge_services_where_aws_lists_none(account: Account) -> None:
-    account.answers["ssm", "GetParameters"] = {"Parameters": []}
+    account.answers["ssm", "GetParameters"] = lambda asked: {"Parameters": []} if services(asked) else None
 
     assert account.found(f"services {REGION}", plan()).verdict is Verdict.UNSEEN
 
@@ -52,7 +59,7 @@ def test_should_fail_where_a_zone_lacks_an_endpoint_service(account: Account) ->
 
     account.answers["ec2", "DescribeVpcEndpointServices"] = zones
 
-    finding = account.found("endpoint zones", plan(**VPC))
+    finding = account.found("endpoint zones", everything())
 
     assert (finding.verdict, finding.seen) == (Verdict.FAILURE, f"{REGION}a has none for events")
     assert finding.needed == f"zones with all of them: {REGION}b, {REGION}c"
@@ -61,7 +68,7 @@ def test_should_fail_where_a_zone_lacks_an_endpoint_service(account: Account) ->
 def test_should_fail_where_a_region_has_no_such_endpoint_service(account: Account) -> None:
     account.answers["ec2", "DescribeVpcEndpointServices"] = {"ServiceDetails": []}
 
-    finding = account.found("endpoint zones", plan(**VPC))
+    finding = account.found("endpoint zones", everything())
 
     assert finding.verdict is Verdict.FAILURE
     assert finding.needed == "zones with all of them: none; leave vpc_cidr out"
