@@ -15,10 +15,11 @@ from imaging_pipeline.setting_types import OWN_TAGS
 
 IMPORT: Final = "import it into the stack (cdk import), or delete it once nobody needs it"
 DELETE: Final = "delete it, or choose another stage's name"
-RESTORE: Final = "aws secretsmanager restore-secret, then cdk import: a new key gives patients new pseudonyms"
+KEEP: Final = "set pseudonym_key_arn to it, or import it: a new key would give patients new pseudonyms"
+RESTORE: Final = f"aws secretsmanager restore-secret; then {KEEP}"
 
 Finder = Callable[[Aws, Target, Sequence[str]], Iterable[str]]
-"""Yields those of the names that are taken."""
+"""Yields names that are taken: these, and others where it is told of more."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,12 @@ def _taken(aws: Aws, target: Target, kind: Kind, names: Sequence[Name]) -> Itera
     for name in names:
         if name.text not in taken:
             continue
-        if kind.noun == "secret" and _is_deleted(aws, target, name.text):
+        if kind.noun != "secret":
+            yield Finding(check, Verdict.FAILURE, f"{name.text} is taken", IMPORT if name.retained else DELETE)
+        elif _is_deleted(aws, target, name.text):
             yield Finding(check, Verdict.FAILURE, f"{name.text} is scheduled for deletion", RESTORE)
         else:
-            yield Finding(check, Verdict.FAILURE, f"{name.text} is taken", IMPORT if name.retained else DELETE)
+            yield Finding(check, Verdict.FAILURE, f"{name.text} is taken", KEEP)
 
 
 def _new_names(target: Target, deployed: Deployed | None, resource_type: str, name: str) -> Iterator[Name]:
@@ -113,7 +116,7 @@ def _one_by_one(service: str, operation: str, parameter: str, prefix: str = "", 
 def _log_groups(aws: Aws, target: Target, names: Sequence[str]) -> Iterator[str]:
     for name in names:
         found = aws.ask("logs", "DescribeLogGroups", region=target.region, logGroupNamePrefix=name)["logGroups"]
-        yield from (group["logGroupName"] for group in found if group["logGroupName"] == name)
+        yield from (group["logGroupName"] for group in found)
 
 
 def _aliases(aws: Aws, target: Target, names: Sequence[str]) -> Iterator[str]:

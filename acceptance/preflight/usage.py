@@ -1,14 +1,16 @@
-"""What one delivered object takes of what an account has: the figures of `imaging_pipeline.cost`, by the second."""
+"""What one delivered object takes of what an account has, as `imaging_pipeline.cost` counts and assumes it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
-from imaging_pipeline.cost import MILLION, Assumptions, bill
+from imaging_pipeline.cost import Assumptions, delivery_states
 from runtime.contract import STEPS, Function
+
+PUT_EVENTS: Final = ":events:putEvents"
+"""How the resource of a state ends that puts an event on a bus."""
 
 
 @dataclass(frozen=True)
@@ -18,34 +20,28 @@ class Usage:
     Attributes
     ----------
     transitions
-        Of states; none where executions are EXPRESS, whose transitions nobody counts.
+        States that its execution passes.
     events
-        Entries put on an event bus.
+        Entries put on an event bus; S3's own events are none.
     writes
-        Write units of the table that is written most, its indexes included.
+        Write units of the ledger, to whose indexes the same quota applies one by one.
     seconds
         Of each function.
     """
 
-    transitions: float
-    events: float
+    transitions: int
+    events: int
     writes: float
     seconds: Mapping[Function, float]
 
 
 def usage(template: Mapping[str, Any]) -> Usage:
-    """Return what a delivered object uses of a stage with this template, by the bill of a million."""
-    assumed = Assumptions()
-    totals: defaultdict[str, float] = defaultdict(float)
-    tables: defaultdict[str, float] = defaultdict(float)
-    for line in bill(template, assumed):
-        totals[line.price] += line.count / MILLION
-        if line.price == "dynamodb_write":
-            tables[line.of] += line.count / MILLION
+    """Return what a delivered object uses of a stage with this template."""
+    states, assumed = delivery_states(template), Assumptions()
     milliseconds = asdict(assumed)
     return Usage(
-        transitions=totals["states_standard_transition"],
-        events=totals["eventbridge_event"],
-        writes=max(tables.values()),
+        transitions=len(states),
+        events=sum(str(state.get("Resource", "")).endswith(PUT_EVENTS) for state in states),
+        writes=assumed.ledger_writes,
         seconds={function: milliseconds[f"{function}_ms"] / 1000 for function in (*STEPS, Function.DISPATCHER)},
     )

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from acceptance.preflight.findings import Verdict
-from acceptance.preflight.names import DELETE, IMPORT, KINDS, RESTORE
+from acceptance.preflight.names import DELETE, IMPORT, KEEP, KINDS, RESTORE
 from tests.unit.acceptance.preflight.conftest import ACCOUNT, DENIED, REGION, Account, everything
 
 NAME = "medical-imaging-pipeline-staging"
@@ -61,7 +61,7 @@ def alarm() -> None:
 
 TAKEN: dict[str, tuple[Callable[[], object], str]] = {
     "table": (table, IMPORT),
-    "secret": (lambda: boto("secretsmanager").create_secret(Name=f"{NAME}/pseudonym-key", SecretString="0"), IMPORT),
+    "secret": (lambda: boto("secretsmanager").create_secret(Name=f"{NAME}/pseudonym-key", SecretString="0"), KEEP),
     "log group": (lambda: boto("logs").create_log_group(logGroupName=f"/aws/lambda/{NAME}-ingestion"), IMPORT),
     "key alias": (alias, DELETE),
     "state machine": (state_machine, DELETE),

@@ -15,15 +15,15 @@ from runtime.contract import Function
 from tests.unit.acceptance.preflight.conftest import DENIED, Account, concurrency, everything, plan
 
 
-def test_should_take_what_an_object_uses_from_the_bill() -> None:
+def test_should_take_what_an_object_uses_from_where_cost_takes_it() -> None:
     template = plan().stacks[0].template
     one, assumed = usage(template), asdict(Assumptions())
 
     assert one.transitions == len(delivery_states(template))
     assert one.seconds[Function.DEIDENTIFICATION] == assumed["deidentification_ms"] / 1000
     assert set(one.seconds) == {Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION, Function.DISPATCHER}
-    assert one.events > 0
-    assert one.writes > 0
+    assert one.events == 1
+    assert one.writes == assumed["ledger_writes"]
 
 
 def test_should_say_what_ends_first_and_the_quota_to_ask_for(account: Account) -> None:

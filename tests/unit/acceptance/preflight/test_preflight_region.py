@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from acceptance.preflight.findings import Verdict
 from tests.unit.acceptance.preflight.conftest import REGION, Account, everything, plan, services
@@ -63,6 +66,20 @@ def test_should_fail_where_a_zone_lacks_an_endpoint_service(account: Account) ->
 
     assert (finding.verdict, finding.seen) == (Verdict.FAILURE, f"{REGION}a has none for events")
     assert finding.needed == f"zones with all of them: {REGION}b, {REGION}c"
+
+
+@pytest.mark.parametrize(("zone", "verdict"), [(f"{REGION}b", Verdict.OK), (f"{REGION}e", Verdict.FAILURE)])
+def test_should_take_a_zone_that_a_subnet_names(account: Account, zone: str, verdict: Verdict) -> None:
+    stack = everything().stacks[0]
+    resources = {
+        name: {**body, "Properties": {**body["Properties"], "AvailabilityZone": zone}}
+        if body["Type"] == "AWS::EC2::Subnet"
+        else body
+        for name, body in stack.resources.items()
+    }
+    of = replace(everything(), stacks=(replace(stack, template={**stack.template, "Resources": resources}),))
+
+    assert account.found("endpoint zones", of).verdict is verdict
 
 
 def test_should_fail_where_a_region_has_no_such_endpoint_service(account: Account) -> None:
