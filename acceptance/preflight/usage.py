@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from imaging_pipeline.cost import Assumptions, delivery_states
+from imaging_pipeline.cost.assumptions import Assumptions
+from imaging_pipeline.cost.templates import Templates
 from runtime.contract import STEPS, Function
 
 PUT_EVENTS: Final = ":events:putEvents"
@@ -37,7 +38,7 @@ class Usage:
 
 def usage(template: Mapping[str, Any]) -> Usage:
     """Return what a delivered object uses of a stage with this template."""
-    states, assumed = delivery_states(template), Assumptions()
+    states, assumed = Templates(template).delivery_states(), Assumptions()
     milliseconds = asdict(assumed)
     return Usage(
         transitions=len(states),

@@ -10,7 +10,8 @@ import pytest
 from acceptance.preflight.findings import Verdict
 from acceptance.preflight.plan import Plan, synthesize
 from acceptance.preflight.usage import usage
-from imaging_pipeline.cost import Assumptions, delivery_states
+from imaging_pipeline.cost.assumptions import Assumptions
+from imaging_pipeline.cost.templates import Templates
 from runtime.contract import Function
 from tests.unit.acceptance.preflight.conftest import DENIED, Account, concurrency, everything, plan
 
@@ -19,7 +20,7 @@ def test_should_take_what_an_object_uses_from_where_cost_takes_it() -> None:
     template = plan().stacks[0].template
     one, assumed = usage(template), asdict(Assumptions())
 
-    assert one.transitions == len(delivery_states(template))
+    assert one.transitions == len(Templates(template).delivery_states())
     assert one.seconds[Function.DEIDENTIFICATION] == assumed["deidentification_ms"] / 1000
     assert set(one.seconds) == {Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION, Function.DISPATCHER}
     assert one.events == 1
