@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
@@ -388,6 +388,14 @@ class Ledger:
     def keep_place(self, name: str, reached: str) -> None:
         """Record where a check of everything goes on."""
         self._update(PLACE_ITEMS + name, "SET #reached = :reached", {":reached": reached})
+
+    def forget(self, object_ids: Iterable[str], *, sop_instance_uids: Iterable[str], study_ids: Iterable[str]) -> None:
+        """Delete rows, and what is kept of instances and studies: of what was removed on purpose, raw object and all.
+
+        No function has the right to.
+        """
+        for name in (*object_ids, *map(_claim_name, sop_instance_uids), *(STUDY_ITEMS + each for each in study_ids)):
+            self._client.delete_item(TableName=self._table, Key=_encoded({LedgerAttribute.OBJECT_ID: name}))
 
     def _advance(
         self,

@@ -1,0 +1,1 @@
+"""Verifies a deployed stage by objects of its own: `python -m acceptance.verification --stage dev`."""
