@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for check in CHECKS[1:]:
                 page.add(check.line(run))
     except KeyboardInterrupt:
-        sys.stderr.write(f"Interrupted. What may be left of {run.id}, the next run removes an hour after it began.\n")
+        sys.stderr.write("Interrupted. What is left, a run removes that begins an hour after this one.\n")
         return 1
     finally:
         page.close()

@@ -81,6 +81,9 @@ class Check:
     emulator: str = ""
     skip: Callable[[StageConfig], str] = lambda _: ""
 
+    def __str__(self) -> str:
+        return self.name
+
     def line(self, run: Run) -> Line:
         """Look, and return the line; trouble with one check keeps no other back."""
         reason = self.skip(run.config)
@@ -121,7 +124,8 @@ def same(expected: object, seen: object) -> Judgement:
 def alike(expected: str, found: dict[str, str]) -> Judgement:
     """Judge several things, by name, of which the same is expected; those that differ are named."""
     others = [f"{name}: {seen}" for name, seen in found.items() if seen != expected]
-    return Judgement(expected, "; ".join(others) or f"all {len(found)}", bool(found) and not others)
+    seen = "; ".join(others) or (f"all {len(found)}" if found else "nothing")
+    return Judgement(expected, seen, bool(found) and not others)
 
 
 def until(look: Callable[[], Answer | None], deadline: float, told: Callable[[], str]) -> Answer:

@@ -30,19 +30,17 @@ def _log_groups(run: Run) -> dict[str, str]:
 def log_groups(run: Run) -> Judgement:
     """Look at the retention and the key of each log group."""
     logs = boto3.client("logs")
-    days = next(days for days, retention in LOG_RETENTION.items() if retention is run.config.log_retention)
-    key = run.key_arn("phi")
     seen = {}
     for writer, name in _log_groups(run).items():
-        found = [
-            each
-            for each in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-            if each["logGroupName"] == name
-        ]
-        seen[writer] = f"{found[0].get('retentionInDays', 'no')} days, {found[0].get('kmsKeyId')}" if found else "none"
-    expected = f"{days} days, {key}"
-    wrong = [f"{writer}: {said}" for writer, said in seen.items() if said != expected]
-    return Judgement(f"{days} days, {key or 'no key of ours'}", "; ".join(wrong) or f"all {len(seen)}", not wrong)
+        found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        group = next((each for each in found if each["logGroupName"] == name), None)
+        seen[writer] = _kept(group.get("retentionInDays"), group.get("kmsKeyId")) if group else "missing"
+    days = next(days for days, retention in LOG_RETENTION.items() if retention is run.config.log_retention)
+    return alike(_kept(days, run.key_arn("phi")), seen)
+
+
+def _kept(days: int | None, key_arn: str | None) -> str:
+    return f"{days or 'all'} days, {key_arn or 'no key of ours'}"
 
 
 @check("logs: arrive, by object id")

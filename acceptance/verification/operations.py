@@ -10,11 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import boto3
+from botocore.exceptions import ClientError
 
 from acceptance.verification.check import Check, Judgement, NotSeenError, alike, check, same, until
 from acceptance.verification.objects import EXPECTED
 from acceptance.verification.run import Run
 from acceptance.verification.storage import encryption_of, expected_encryption
+from runtime.containment import error_code
 from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, LedgerStatus, Metric, Output
 from runtime.executions import stepfunctions_client
 from runtime.operations.dead_letters import DeadLetters, Edge
@@ -115,8 +117,10 @@ def report_folders(run: Run) -> list[str]:
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{run.replay_name}"
     try:
         runs = client.list_map_runs(executionArn=execution)["mapRuns"]
-    except client.exceptions.ExecutionDoesNotExist:
-        return []
+    except ClientError as error:
+        if error_code(error) == "ExecutionDoesNotExist":
+            return []
+        raise
     return [f"{REPORTS}{each['mapRunArn'].rpartition(':')[2]}/" for each in runs]
 
 

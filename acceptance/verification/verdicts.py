@@ -43,7 +43,7 @@ def audit_records(run: Run) -> Judgement:
     seen = 0
     for sample in Sample:
         event = AuditEvent(EXPECTED[sample].verdict)
-        records = {record.record_id for record in run.stage.audit.of_subject(run.coordinates(sample).object_id)}
+        records = {record.record_id for record in run.stage.audit.of_subject(run.row(sample).object_id)}
         seen += sum(verdict_record_id(attempt, event) in records for attempt in range(1, run.attempt + 1))
     return same(f"{expected} records", f"{seen} records")
 
