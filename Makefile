@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test stress lint synth preflight deploy cost advisories bench clean stage
+.PHONY: help demo stop test stress lint synth preflight deploy verify cost advisories bench clean stage
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -39,6 +39,9 @@ preflight: stage $(READY) ## Look, reading only, for what would go wrong: STAGE=
 
 deploy: stage $(READY) ## Deploy with your own AWS credentials: STAGE=dev
 	@$(BIN)/python -m local.cdk deploy --all --context stage=$(STAGE) $(ARGS)
+
+verify: stage $(READY) ## Verify a deployed stage by objects of its own, which it removes: STAGE=dev
+	@$(RUN) -m acceptance.verification --stage $(STAGE) $(ARGS)
 
 cost: stage $(READY) ## What a million objects and a month cost at list prices: STAGE=dev OBJECTS_PER_DAY=10000
 	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(if $(OBJECTS_PER_DAY),--objects-per-day "$(OBJECTS_PER_DAY)") $(ARGS)

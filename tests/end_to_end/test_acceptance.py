@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
 from acceptance.verification.__main__ import CHECKS, main
 from acceptance.verification.run import FOLDER
@@ -15,6 +18,8 @@ from local.pipeline import Pipeline
 from runtime.contract import Function, LedgerStatus, Output
 from runtime.operations.stage import Stage as Deployed
 from tests.end_to_end.test_rights import variable
+
+RIGHTS = Path(__file__).parents[2] / "docs" / "rights.md"
 
 # What the emulator can't do, check by check: AWS does it, and only there it is seen.
 NOT_ON_THE_EMULATOR = {
@@ -46,11 +51,47 @@ NOT_OF_THIS_STAGE = {
 }
 
 
+ACTIONS = {
+    ("dynamodb", "ExecuteStatement"): "dynamodb:PartiQLInsert",
+    ("s3", "HeadObject"): "s3:GetObject",
+    ("s3", "ListObjectsV2"): "s3:ListBucket",
+    ("s3", "ListObjectVersions"): "s3:ListBucketVersions",
+    ("s3", "DeleteObject"): "s3:DeleteObjectVersion",
+}
+"""By service and operation, the action that permits it, where its name is not the operation's."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Actions that this process asks of AWS."""
+    actions: set[str] = set()
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def record(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        service = client.meta.service_model.service_name
+        prefix = "states" if service == "stepfunctions" else service
+        actions.add(ACTIONS.get((service, operation), f"{prefix}:{operation}"))
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", record)
+    return actions
+
+
+def documented() -> set[str]:
+    """Actions that are said to be needed."""
+    _, _, section = RIGHTS.read_text().partition("## What `make verify` needs\n")
+    rows = re.findall(r"^\| ([^|]+) \|", section.partition("\n## ")[0], re.MULTILINE)
+    return set(re.findall(r"`(\w+:\w+)`", " ".join(rows)))
+
+
 def test_should_verify_the_stage_and_leave_nothing(
-    pipeline: Pipeline, isolated_boto3: boto3.Session, capsys: pytest.CaptureFixture[str]
+    pipeline: Pipeline, isolated_boto3: boto3.Session, asked: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with variable(isolated_boto3.client("lambda"), Function.COMPLETENESS, STUDY_QUIET_SECONDS="5"):
+    functions = isolated_boto3.client("lambda")
+    with variable(functions, Function.COMPLETENESS, STUDY_QUIET_SECONDS="5"):
+        asked.clear()
         status = main(["--stage", STAGE, "--json"])
+        asked_by_verify = set(asked)
 
     lines: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line for line in lines if line["outcome"] not in {"ok", "skipped"}] == []
@@ -58,6 +99,7 @@ def test_should_verify_the_stage_and_leave_nothing(
     skipped = {line["check"]: line["seen"] for line in lines if line["outcome"] == "skipped"}
     assert skipped == NOT_ON_THE_EMULATOR | NOT_OF_THIS_STAGE
     assert len(lines) == len(CHECKS) + 1
+    assert asked_by_verify - {"sts:GetCallerIdentity"} <= documented()
     assert "12 audit records" in lines[-1]["seen"]
     listed = pipeline.s3.list_object_versions(Bucket=pipeline.raw_bucket, Prefix=FOLDER)
     assert "Versions" not in listed
