@@ -19,6 +19,8 @@ from runtime.contract import Output
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+IMPATIENT: Final = Config(connect_timeout=10, retries={"total_max_attempts": 1})
+"""A firewall may have no port 80."""
 NOTHING: Final = {"subject": {"S": "acceptance"}, "record_id": {"S": "none"}}
 """The key of no record: to remove it removes nothing."""
 
@@ -41,14 +43,14 @@ def refused(ask: Callable[[], Any]) -> Judgement:
 @check("refused: raw bucket without TLS", emulator="speaks no TLS itself")
 def without_tls(run: Run) -> Judgement:
     """List the run's own objects by plain HTTP."""
-    plain = boto3.client("s3", use_ssl=False)
+    plain = boto3.client("s3", use_ssl=False, config=IMPATIENT)
     return refused(lambda: plain.list_objects_v2(Bucket=run.raw_bucket, Prefix=run.prefix, MaxKeys=1))
 
 
 @check("refused: results without TLS", emulator="speaks no TLS itself")
 def results_without_tls(run: Run) -> Judgement:
     """List the run's own results by plain HTTP."""
-    plain = run.reader.client("s3", use_ssl=False)
+    plain = run.reader.client("s3", use_ssl=False, config=IMPATIENT)
     prefix = f"{run.patient()}/"
     return refused(lambda: plain.list_objects_v2(Bucket=run.processed_bucket, Prefix=prefix, MaxKeys=1))
 

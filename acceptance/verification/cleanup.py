@@ -19,6 +19,7 @@ from acceptance.verification.objects import sop_instance_uids, study_instance_ui
 from acceptance.verification.operations import report_folders
 from acceptance.verification.run import IN_WORK, Run, beginning_of, is_run_id
 from runtime import storage
+from runtime.audit import study_of
 from runtime.contract import LedgerStatus, ObjectCoordinates, Output
 from runtime.ledger import hashed
 
@@ -96,14 +97,15 @@ class Removal:
             )
             return
         records = [record for each in objects for record in run.stage.audit.of_subject(each.object_id)]
-        patients = {record.output_key.split("/")[0] for record in records if record.output_key}
+        # One study, whose UID no other patient has, whatever a profile makes of patients' ids.
+        studies = {study_of(record.output_key) for record in records if record.output_key}
         run.stage.ledger.forget(
             {each.object_id for each in objects},
             sop_instance_uids=sop_instance_uids(run.id),
             study_ids=[hashed(study_instance_uid(run.id))],
         )
         self.removed.append("ledger's rows")
-        results = sum(self._delete(run.processed_bucket, f"{patient}/") for patient in patients)
+        results = sum(self._delete(run.processed_bucket, f"{study}/") for study in studies)
         raw = self._delete(run.raw_bucket, run.prefix)
         self.removed.append(f"{results} versions of results, {raw} of raw objects")
         self.kept.append(f"{len(records)} audit records, which nobody can delete")

@@ -12,7 +12,7 @@ import pytest
 
 from acceptance.verification import __main__ as command
 from acceptance.verification import cleanup, events, verdicts
-from acceptance.verification.check import Check, Judgement, Line, Outcome
+from acceptance.verification.check import Check, Judgement, Line, Outcome, unset
 from acceptance.verification.objects import (
     EXPECTED,
     Sample,
@@ -92,7 +92,8 @@ def test_should_keep_below_the_stages_prefix_and_names_within_what_aws_allows(be
 
 def test_should_remove_everything_but_the_audit_records(run: Run, ledger: Ledger, pipeline: Pipeline) -> None:
     run.s3.put_object(Bucket=RAW, Key="somebody/else.dcm", Body=b"else")
-    run.s3.put_object(Bucket=PROCESSED, Key="P12/2.25.1/else.dcm", Body=b"else")
+    for key in ("P1/2.25.12/else.dcm", "P12/2.25.1/else.dcm"):  # of the same patient even
+        run.s3.put_object(Bucket=PROCESSED, Key=key, Body=b"else")
     events.subscribed.line(run)
     run.rows()
     boto3.client("dynamodb").put_item(TableName=LEDGER_TABLE, Item={"object_id": {"S": "somebody"}})
@@ -105,7 +106,7 @@ def test_should_remove_everything_but_the_audit_records(run: Run, ledger: Ledger
         " stays: 6 audit records, which nobody can delete"
     )
     assert [each["Key"] for each in raw_versions(run)] == ["somebody/else.dcm"]
-    assert [each["Key"] for each in results(run)] == ["P12/2.25.1/else.dcm"]
+    assert [each["Key"] for each in results(run)] == ["P1/2.25.12/else.dcm", "P12/2.25.1/else.dcm"]
     assert items() == ["somebody"]
     assert boto3.client("events").list_rules(EventBusName=BUS)["Rules"] == []
     assert boto3.client("sqs").list_queues().get("QueueUrls", []) == []
@@ -201,6 +202,25 @@ def test_should_leave_a_run_alone_that_may_be_at_work(run: Run, pipeline: Pipeli
     assert len(raw_versions(run)) == 6
 
 
+def test_should_remove_the_replicas_too(begin: Callable[..., Run], answers: Answers, pipeline: Pipeline) -> None:
+    boto3.client("events").create_event_bus(Name=BUS)
+    run = begin(account="123456789012", region="us-east-1", replica_region="eu-west-1")
+    names = {"RawReplicaName": "raw-replica", "ProcessedReplicaName": "processed-replica"}
+    outputs = [{"OutputKey": key, "OutputValue": name} for key, name in names.items()]
+    answers.give("cloudformation", "DescribeStacks", {"Stacks": [{"Outputs": outputs}]})
+    replicas = boto3.client("s3", region_name="eu-west-1")
+    for name in names.values():
+        replicas.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        replicas.put_object(Bucket=name, Key="somebody/else.dcm", Body=b"else")
+    replicas.put_object(Bucket="raw-replica", Key=run.coordinates(Sample.DELIVERED).key, Body=b"replica")
+    replicas.put_object(Bucket="processed-replica", Key=run.output_key(Sample.DELIVERED), Body=b"replica")
+
+    assert cleanup.own.line(run).outcome is Outcome.OK
+
+    for name in names.values():
+        assert [each["Key"] for each in replicas.list_objects_v2(Bucket=name)["Contents"]] == ["somebody/else.dcm"]
+
+
 def test_should_remove_what_a_replay_reported(run: Run, answers: Answers) -> None:
     answers.give("stepfunctions", "ListMapRuns", {"mapRuns": [{"mapRunArn": "arn:mapRun:stage/x:run1"}]})
     for key in ("replays/run1/manifest.json", "replays/run2/manifest.json"):
@@ -215,6 +235,30 @@ def test_should_remove_what_a_replay_reported(run: Run, answers: Answers) -> Non
 def test_should_look_for_no_report_where_nothing_was_replayed(run: Run, answers: Answers) -> None:
     answers.refuse("stepfunctions", "ListMapRuns", "ExecutionDoesNotExist")
     assert cleanup.own.line(run).outcome is Outcome.OK
+
+
+# The table.
+
+
+def test_should_skip_what_settings_or_emulator_leave_out(begin: Callable[..., Run]) -> None:
+    def fail(_: Run) -> Judgement:
+        raise AssertionError
+
+    seen = Check("replicas", fail, skip=unset("replica_region")).line(begin())
+    assert (seen.outcome, seen.seen) == (Outcome.SKIPPED, "replica_region is not set")
+    tags = Check("tags", fail, emulator="stores none")
+    assert tags.line(begin()).outcome is Outcome.FAILED
+    seen = tags.line(begin(runs_on_this_machine=True, retain_data=False))
+    assert (seen.outcome, seen.seen) == (Outcome.SKIPPED, "the emulator stores none")
+
+
+def test_should_tell_no_text_of_an_error(begin: Callable[..., Run]) -> None:
+    def fail(_: Run) -> Judgement:
+        raise ValueError("acceptance/key")
+
+    seen = Check("odd", fail).line(begin())
+    assert seen.outcome is Outcome.FAILED
+    assert seen.seen.startswith("failed unexpectedly: ValueError test_run.py:")
 
 
 # The command.
