@@ -32,7 +32,7 @@ lint: $(READY) ## Check style and types only
 synth: stage $(READY) ## Write template and bills of materials, and print a review: STAGE=dev, BASE=<revision> compares
 	@$(BIN)/python -m local.cdk synth --quiet --context stage=$(STAGE) $(ARGS)
 	@$(RUN) -m imaging_pipeline.bill_of_materials $(ARGS)
-	@$(RUN) -m imaging_pipeline.review $(if $(BASE),--base "$(BASE)") --context stage=$(STAGE) $(ARGS)
+	@$(RUN) -m imaging_pipeline.operations.review $(if $(BASE),--base "$(BASE)") --context stage=$(STAGE) $(ARGS)
 
 preflight: stage $(READY) ## Look, reading only, for what would go wrong: STAGE=dev, OBJECTS_PER_HOUR=<number>
 	@$(RUN) -m acceptance.preflight --stage $(STAGE) $(if $(OBJECTS_PER_HOUR),--objects-per-hour "$(OBJECTS_PER_HOUR)") $(ARGS)
@@ -44,7 +44,7 @@ verify: stage $(READY) ## Verify a deployed stage by objects of its own, which i
 	@$(RUN) -m acceptance.verification --stage $(STAGE) $(ARGS)
 
 cost: stage $(READY) ## What a million objects and a month cost at list prices: STAGE=dev OBJECTS_PER_DAY=10000
-	@$(RUN) -m imaging_pipeline.cost --stage $(STAGE) $(if $(OBJECTS_PER_DAY),--objects-per-day "$(OBJECTS_PER_DAY)") $(ARGS)
+	@$(RUN) -m imaging_pipeline.operations.cost --stage $(STAGE) $(if $(OBJECTS_PER_DAY),--objects-per-day "$(OBJECTS_PER_DAY)") $(ARGS)
 
 advisories: $(READY) ## Report known vulnerabilities of what is pinned; never fails
 	@$(RUN) -m imaging_pipeline.advisories $(ARGS)

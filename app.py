@@ -6,10 +6,10 @@ import sys
 
 from aws_cdk import App, Environment
 
-from imaging_pipeline import rule_packs
-from imaging_pipeline.dependency_layer import LayerError
+from imaging_pipeline.building_blocks.dependency_layer import LayerError
+from imaging_pipeline.operations import rule_packs
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import StageError, stage_config
+from imaging_pipeline.stages.definitions import StageError, stage_config
 
 
 def main() -> None:

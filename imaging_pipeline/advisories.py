@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from imaging_pipeline.dependency_layer import REPOSITORY
+from imaging_pipeline.building_blocks.dependency_layer import REPOSITORY
 
 LOCKS: Final[Mapping[str, str]] = {
     "runtime/requirements.txt": "the Lambda layer",

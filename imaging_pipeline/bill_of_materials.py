@@ -16,8 +16,8 @@ from typing import Any, Final
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from imaging_pipeline.dependency_layer import LOCK_FILE, REPOSITORY
-from imaging_pipeline.review.assembly import ASSEMBLY
+from imaging_pipeline.building_blocks.dependency_layer import LOCK_FILE, REPOSITORY
+from imaging_pipeline.operations.review.assembly import ASSEMBLY
 from local.cdk import CDK_CLI
 
 LAYER: Final = "sbom-layer.cdx.json"

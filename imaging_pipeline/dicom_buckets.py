@@ -10,9 +10,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from imaging_pipeline.stages import StageConfig
-from imaging_pipeline.zones import Zone, Zones
-from runtime.contract import Output
+from imaging_pipeline.building_blocks.zones import Zone, Zones
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import Output
 
 ABORT_UPLOADS_AFTER = Duration.days(1)
 KEY_HEADERS = ("-aws-kms-key-id", "-customer-algorithm")

@@ -15,27 +15,26 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from imaging_pipeline.audit import AuditTable
-from imaging_pipeline.dependency_layer import REPOSITORY, DependencyLayer
+from imaging_pipeline.building_blocks.dependency_layer import REPOSITORY, DependencyLayer
+from imaging_pipeline.building_blocks.log_groups import log_group
+from imaging_pipeline.building_blocks.queues import dead_letter_queue
+from imaging_pipeline.building_blocks.runtime_code import code_version, runtime_code
+from imaging_pipeline.building_blocks.zones import MESSAGES, Zones
 from imaging_pipeline.dicom_buckets import DicomBuckets
-from imaging_pipeline.ledger import Ledger
-from imaging_pipeline.log_groups import log_group
-from imaging_pipeline.network import Network
-from imaging_pipeline.queues import dead_letter_queue
+from imaging_pipeline.operations.network import Network
+from imaging_pipeline.phi.audit import AuditTable
+from imaging_pipeline.phi.ledger import Ledger
+from imaging_pipeline.phi.verdict_states import publishing_metrics
 from imaging_pipeline.replica_stack import ReplicaStack
-from imaging_pipeline.runtime_code import code_version, runtime_code
-from imaging_pipeline.stages import FunctionSettings, StageConfig
-from imaging_pipeline.verdict_states import publishing_metrics
-from imaging_pipeline.zones import MESSAGES, Zones
-from runtime.contract import (
+from imaging_pipeline.stages.config import FunctionSettings, StageConfig
+from runtime.contract.ledger import LedgerIndex
+from runtime.contract.names import Function, Output
+from runtime.contract.variables import (
     CompletenessVariables,
     DeidentificationVariables,
     DispatcherVariables,
-    Function,
     FunctionVariables,
     IngestionVariables,
-    LedgerIndex,
-    Output,
     ReconciliationVariables,
     ReplayVariables,
     ValidationVariables,

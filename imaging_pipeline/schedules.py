@@ -11,8 +11,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from imaging_pipeline.stages import StageConfig
-from runtime.contract import Function
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import Function
 
 LATEST_MINUTES = 5
 """How late a tick may be; a later one is left to the next, which does the same work."""

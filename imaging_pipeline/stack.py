@@ -10,24 +10,24 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from imaging_pipeline.announcements import Announcements
-from imaging_pipeline.audit import AuditTable
-from imaging_pipeline.delivery import Delivery, allow_reading
+from imaging_pipeline.building_blocks.zones import Zones
 from imaging_pipeline.dicom_buckets import DicomBuckets
-from imaging_pipeline.intake import Intake
-from imaging_pipeline.ledger import Ledger
-from imaging_pipeline.monitoring import Monitoring
-from imaging_pipeline.network import Network
+from imaging_pipeline.operations.monitoring import Monitoring
+from imaging_pipeline.operations.network import Network
+from imaging_pipeline.operations.replication import Replication
+from imaging_pipeline.operations.trail import Trail
+from imaging_pipeline.phi.audit import AuditTable
+from imaging_pipeline.phi.intake import Intake
+from imaging_pipeline.phi.ledger import Ledger
+from imaging_pipeline.phi.processing_workflow import ProcessingWorkflow
+from imaging_pipeline.phi.replay_workflow import ReplayWorkflow
 from imaging_pipeline.pipeline_functions import PipelineFunctions
-from imaging_pipeline.processing_workflow import ProcessingWorkflow
-from imaging_pipeline.replay_workflow import ReplayWorkflow
 from imaging_pipeline.replica_stack import ReplicaStack
-from imaging_pipeline.replication import Replication
+from imaging_pipeline.research.announcements import Announcements
+from imaging_pipeline.research.delivery import Delivery, allow_reading
 from imaging_pipeline.schedules import Schedules
-from imaging_pipeline.stages import StageConfig
-from imaging_pipeline.trail import Trail
-from imaging_pipeline.zones import Zones
-from runtime.contract import Function, Output
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import Function, Output
 
 
 class ImagingPipelineStack(Stack):

@@ -19,16 +19,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from cli.operations.links import DownloadLink, PresignedUrlHandler
 from local.deployment import deploy
 from local.emulator import Emulator, prepare
 from local.environment import REGION, isolation
 from local.errors import LocalRunError
 from local.pipeline import STEPS, Outcome, Pipeline
 from local.samples import samples, users_own
-from runtime.audit import AuditLog
-from runtime.contract import Output, State
-from runtime.delivery import DownloadLink, PresignedUrlHandler
-from runtime.ledger import dynamodb_client
+from runtime.aws.audit import AuditLog
+from runtime.contract.names import Output, State
+from runtime.ledger.rows import dynamodb_client
 
 LINKS_SHOWN = 3
 VERDICTS = {

@@ -15,7 +15,7 @@ from local import cdk
 from local.emulator import PROJECT_ROOT, Emulator
 from local.environment import ACCOUNT, REGION, isolated_environment, isolation
 from local.errors import LocalRunError
-from runtime.contract import PROJECT, Output
+from runtime.contract.names import PROJECT, Output
 
 STAGE = "local"
 NO_SETTINGS: Mapping[str, str] = {}

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local.errors import LocalRunError
-from runtime.contract import ExecutionInput, Output, State
+from runtime.contract.names import Output, State
+from runtime.contract.objects import ExecutionInput
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef

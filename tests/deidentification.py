@@ -12,9 +12,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from runtime.deidentification.engine import Deidentified, Deidentifier
-from runtime.deidentification.options import Option
 from runtime.deidentification.profile import DateShiftRange, Policy, Profile, load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
+from runtime.deidentification.rules.options import Option
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
 

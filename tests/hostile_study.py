@@ -11,8 +11,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from runtime.deidentification.profile import Profile
-from runtime.deidentification.rules import decide
-from runtime.deidentification.table import Action, rule_for, rules
+from runtime.deidentification.rules.resolution import decide
+from runtime.deidentification.rules.table import Action, rule_for, rules
 from tests.deidentification import encoded
 from tests.marker_file import Marker, MarkerFile, Place, marker_file
 from tests.markers import DEPTH, UID_ROOT, Script, Search

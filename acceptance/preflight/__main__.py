@@ -26,7 +26,7 @@ from acceptance.preflight.plan import Plan, Target, synthesize
 from acceptance.preflight.quotas import check_room
 from acceptance.preflight.region import check_architecture, check_services, check_zones
 from acceptance.preflight.throughput import check_throughput
-from imaging_pipeline.stages import StageError
+from imaging_pipeline.stages.definitions import StageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

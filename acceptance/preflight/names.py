@@ -11,7 +11,7 @@ from acceptance.preflight.aws import Aws
 from acceptance.preflight.deployed import Deployed
 from acceptance.preflight.findings import Finding, Verdict, look
 from acceptance.preflight.plan import Target
-from imaging_pipeline.setting_types import OWN_TAGS
+from imaging_pipeline.stages.setting_types import OWN_TAGS
 
 IMPORT: Final = "import it into the stack (cdk import), or delete it once nobody needs it"
 DELETE: Final = "delete it, or choose another stage's name"

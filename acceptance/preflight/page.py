@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Final
 
 from acceptance.preflight.findings import Finding, Verdict
-from runtime.commands.tables import shorten
+from cli.tables import shorten
 
 COLUMNS: Final = 80
 VERDICT: Final = 8

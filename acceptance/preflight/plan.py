@@ -11,9 +11,10 @@ from typing import Any
 
 from aws_cdk import App, Environment
 
-from imaging_pipeline.review.assembly import REPOSITORY, Stack, read_assembly
+from imaging_pipeline.operations.review.assembly import REPOSITORY, Stack, read_assembly
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import StageConfig, stage_config
+from imaging_pipeline.stages.config import StageConfig
+from imaging_pipeline.stages.definitions import stage_config
 
 
 @dataclass(frozen=True)

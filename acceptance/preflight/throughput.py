@@ -26,8 +26,8 @@ from acceptance.preflight.service_quotas import (
     granted,
 )
 from acceptance.preflight.usage import Usage, usage
-from imaging_pipeline.stages import StageConfig
-from runtime.contract import STEPS, Function
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import STEPS, Function
 
 SCHEDULED: Final = 2
 """Calls at once of the functions that run by the clock: reconciliation and completeness."""

@@ -1,4 +1,4 @@
-"""What one delivered object takes of what an account has, as `imaging_pipeline.cost` counts and assumes it."""
+"""What one delivered object takes of what an account has, as `imaging_pipeline.operations.cost` counts and assumes it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from imaging_pipeline.cost.assumptions import Assumptions
-from imaging_pipeline.cost.templates import Templates
-from runtime.contract import STEPS, Function
+from imaging_pipeline.operations.cost.assumptions import Assumptions
+from imaging_pipeline.operations.cost.templates import Templates
+from runtime.contract.names import STEPS, Function
 
 PUT_EVENTS: Final = ":events:putEvents"
 """How the resource of a state ends that puts an event on a bus."""

@@ -32,9 +32,10 @@ from acceptance.verification import (
 from acceptance.verification.check import Check, trouble
 from acceptance.verification.page import Page
 from acceptance.verification.run import Run, new_run_id
-from imaging_pipeline.stages import StageConfig, StageError, stage_config
-from runtime.containment import silence
-from runtime.operations.stage import OperationError
+from cli.stage import OperationError
+from imaging_pipeline.stages.config import StageConfig
+from imaging_pipeline.stages.definitions import StageError, stage_config
+from runtime.observability.redaction import silence
 
 CHECKS: Final[Sequence[Check]] = (
     cleanup.leftovers,

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from acceptance.verification.check import Judgement, check, is_denied, unset, without_keys
 from acceptance.verification.objects import Sample
 from acceptance.verification.run import Run
-from runtime.containment import error_code
-from runtime.contract import Output
+from runtime.contract.names import Output
+from runtime.observability.redaction import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from imaging_pipeline.stages import StageConfig
-from runtime.commands.console import sentence
-from runtime.containment import describe, error_code
-from runtime.contract import Frozen
-from runtime.delivery import DeliveryError
-from runtime.operations.stage import OperationError
+from cli.console import sentence
+from cli.operations.links import DeliveryError
+from cli.stage import OperationError
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.models import Frozen
+from runtime.observability.redaction import describe, error_code
 
 if TYPE_CHECKING:
     from acceptance.verification.run import Run

@@ -18,10 +18,12 @@ from acceptance.verification.check import Judgement, check, trouble, until
 from acceptance.verification.objects import sop_instance_uids, study_instance_uid
 from acceptance.verification.operations import report_folders
 from acceptance.verification.run import IN_WORK, Run, beginning_of, is_run_id
-from runtime import storage
-from runtime.audit import study_of
-from runtime.contract import LedgerStatus, ObjectCoordinates, Output
-from runtime.ledger import hashed
+from runtime.aws import storage
+from runtime.aws.audit import study_of
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Output
+from runtime.contract.objects import ObjectCoordinates
+from runtime.ledger.rows import hashed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

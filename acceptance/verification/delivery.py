@@ -11,10 +11,11 @@ from typing import Final
 from acceptance.verification.check import Judgement, check, same, until
 from acceptance.verification.objects import Sample
 from acceptance.verification.run import Run
-from runtime import delivery
-from runtime.audit import AuditLog
-from runtime.contract import AuditEvent, Output
-from runtime.delivery import DownloadLink, PresignedUrlHandler
+from cli.operations import links as delivery
+from cli.operations.links import DownloadLink, PresignedUrlHandler
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AuditEvent
+from runtime.contract.names import Output
 
 EXPIRY_SECONDS = 60
 """Clocks differ: until then an expired link may still work."""

@@ -14,8 +14,10 @@ import boto3
 from acceptance.verification.check import Judgement, NotSeenError, check, same, until
 from acceptance.verification.objects import EXPECTED, Sample
 from acceptance.verification.run import Run
-from imaging_pipeline.stages import StageConfig
-from runtime.contract import ANNOUNCEMENTS, PROJECT, EventType, LedgerStatus, Output, StudyDelivered
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.events import ANNOUNCEMENTS, EventType, StudyDelivered
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import PROJECT, Output
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from runtime.contract import LedgerStatus
-from runtime.storage import SINGLE_PUT_LIMIT
+from runtime.aws.storage import SINGLE_PUT_LIMIT
+from runtime.contract.ledger import LedgerStatus
 
 PATIENT_NAME: Final = "ACCEPTANCE^INVENTED"
 """Nobody's. The search of the logs looks for it."""

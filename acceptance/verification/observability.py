@@ -11,9 +11,9 @@ from acceptance.verification.check import Judgement, alike, check, unset, until
 from acceptance.verification.objects import PATIENT_NAME, Sample
 from acceptance.verification.operations import ARRIVAL_SECONDS
 from acceptance.verification.run import Run
-from imaging_pipeline.setting_types import LOG_RETENTION
-from runtime.contract import STEPS, Function, Output
-from runtime.executions import stepfunctions_client
+from imaging_pipeline.stages.setting_types import LOG_RETENTION
+from runtime.aws.executions import stepfunctions_client
+from runtime.contract.names import STEPS, Function, Output
 
 
 def _log_groups(run: Run) -> dict[str, str]:

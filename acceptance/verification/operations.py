@@ -16,10 +16,11 @@ from acceptance.verification.check import Check, Judgement, NotSeenError, alike,
 from acceptance.verification.objects import EXPECTED
 from acceptance.verification.run import Run
 from acceptance.verification.storage import encryption_of, expected_encryption
-from runtime.containment import error_code
-from runtime.contract import METRIC_NAMESPACE, STAGE_DIMENSION, LedgerStatus, Metric, Output
-from runtime.executions import stepfunctions_client
-from runtime.operations.dead_letters import DeadLetters, Edge
+from cli.operations.dead_letters import DeadLetters, Edge
+from runtime.aws.executions import stepfunctions_client
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import METRIC_NAMESPACE, STAGE_DIMENSION, Metric, Output
+from runtime.observability.redaction import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch.type_defs import MetricAlarmTypeDef

@@ -10,7 +10,7 @@ from acceptance.verification.check import Judgement, check, unset, until
 from acceptance.verification.objects import RESULTS, Sample
 from acceptance.verification.run import Run
 from acceptance.verification.storage import encryption_of, expected_encryption
-from runtime.contract import ObjectCoordinates
+from runtime.contract.objects import ObjectCoordinates
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -13,13 +13,16 @@ import boto3
 
 from acceptance.verification.check import NotSeenError, until
 from acceptance.verification.objects import FIRST, HOSTILE, RESULTS, SECOND, Sample, content
-from imaging_pipeline.delivery import delivery_role_name
-from imaging_pipeline.stages import StageConfig
-from runtime import storage
-from runtime.contract import EventType, LedgerStatus, ObjectCoordinates, Output
-from runtime.intake import accepts
-from runtime.ledger import Row
-from runtime.operations.stage import Stage
+from cli.stage import Stage
+from imaging_pipeline.research.delivery import delivery_role_name
+from imaging_pipeline.stages.config import StageConfig
+from runtime.aws import storage
+from runtime.contract.events import EventType
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Output
+from runtime.contract.objects import ObjectCoordinates
+from runtime.ledger.rows import Row
+from runtime.operations.attempts import accepts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

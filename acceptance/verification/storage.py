@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from acceptance.verification.check import Check, Judgement, alike, check, same, unset
 from acceptance.verification.objects import EXPECTED, RESULTS, Sample
 from acceptance.verification.run import Run
-from imaging_pipeline.stages import StageConfig
-from runtime.contract import ObjectCoordinates, Output
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import Output
+from runtime.contract.objects import ObjectCoordinates
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -8,7 +8,7 @@ import boto3
 
 from acceptance.verification.check import Judgement, alike, check
 from acceptance.verification.run import Run
-from runtime.contract import Output
+from runtime.contract.names import Output
 
 TABLES: Final = {
     Output.LEDGER_TABLE_NAME: "phi",

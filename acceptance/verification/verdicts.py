@@ -9,8 +9,10 @@ from functools import partial
 from acceptance.verification.check import Check, Judgement, check, same, until
 from acceptance.verification.objects import EXPECTED, Sample
 from acceptance.verification.run import VERDICT_SECONDS, Run
-from runtime.contract import AuditEvent, Output, ReplayFilter, ReplayInput, verdict_record_id
-from runtime.executions import stepfunctions_client
+from runtime.aws.executions import stepfunctions_client
+from runtime.contract.audit import AuditEvent, verdict_record_id
+from runtime.contract.names import Output
+from runtime.contract.replay import ReplayFilter, ReplayInput
 
 
 def _verdict(sample: Sample, run: Run) -> Judgement:

@@ -9,14 +9,14 @@ from typing import Final
 
 from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.identifiers import collect_identifiers
-from runtime.deidentification.private import safe_private_attributes
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
 from runtime.deidentification.residue import ResidueSearch, is_well_formed
 from runtime.deidentification.rewriting import Scope, encode_element
-from runtime.deidentification.rules import Ruleset
-from runtime.deidentification.table import Action
+from runtime.deidentification.rules.private import safe_private_attributes
+from runtime.deidentification.rules.resolution import Ruleset
+from runtime.deidentification.rules.table import Action
+from runtime.deidentification.rules.types import attribute_type, resolve
 from runtime.deidentification.text import TextCleaner
-from runtime.deidentification.types import attribute_type, resolve
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
 from runtime.dicom.dictionary import dictionary_vr, effective_vr, is_compatible, is_in_dictionary
 from runtime.dicom.elements import Element, Item

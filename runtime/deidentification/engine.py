@@ -9,15 +9,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.contract import AppliedProfile, Finding
+from runtime.contract.objects import Finding
+from runtime.contract.steps import AppliedProfile
 from runtime.deidentification.attributes import STUDY_INSTANCE_UID, AttributeDeidentifier
-from runtime.deidentification.options import MethodCode, Option
 from runtime.deidentification.profile import Policy, Profile, Risk
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.report import DeidentificationReport
 from runtime.deidentification.rewriting import Rewriter, encode_element, encode_sequence
 from runtime.deidentification.risks import assess_risks
-from runtime.deidentification.rules import Ruleset
+from runtime.deidentification.rules.options import MethodCode, Option
+from runtime.deidentification.rules.resolution import Ruleset
 from runtime.dicom.bulk_data import BulkData, locate_bulk_data
 from runtime.dicom.elements import ENCODINGS, EXPLICIT_LITTLE, Encoding, attribute_text
 from runtime.dicom.errors import DicomError

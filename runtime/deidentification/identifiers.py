@@ -8,7 +8,7 @@ from typing import Final
 
 from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.pseudonyms import is_well_known
-from runtime.deidentification.table import Action
+from runtime.deidentification.rules.table import Action
 from runtime.deidentification.text import Identifiers, Kind, kind_of
 from runtime.dicom.character_sets import decode_text, readings
 from runtime.dicom.dictionary import effective_vr

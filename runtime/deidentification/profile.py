@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from runtime.contract import Frozen
-from runtime.deidentification.options import BASIC_PROFILE_CODE, MethodCode, Option
-from runtime.deidentification.table import Action
+from runtime.contract.models import Frozen
+from runtime.deidentification.rules.options import BASIC_PROFILE_CODE, MethodCode, Option
+from runtime.deidentification.rules.table import Action
 
 _PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = r"^[a-z0-9-]+$"

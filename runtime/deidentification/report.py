@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from runtime.contract import Frozen
-from runtime.deidentification.table import Action
+from runtime.contract.models import Frozen
+from runtime.deidentification.rules.table import Action
 
 
 class DeidentificationReport(Frozen):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from runtime.deidentification.table import Action
+from runtime.deidentification.rules.table import Action
 from runtime.dicom.dictionary import LONG_VRS
 from runtime.dicom.elements import Element, Encoding, Item
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from runtime.contract import Finding, Severity
+from runtime.contract.objects import Finding, Severity
 from runtime.dicom.errors import DicomError
 
 MAXIMUM_REPORTED: Final = 100

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from runtime.contract import ObjectFacts
+from runtime.contract.objects import ObjectFacts
 from runtime.dicom.character_sets import DEFAULT_CODECS, codecs_of, decode_text
 from runtime.dicom.elements import walk
 from runtime.dicom.header import Header

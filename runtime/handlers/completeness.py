@@ -8,11 +8,11 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from runtime import storage
-from runtime.containment import describe
-from runtime.contract import CompletenessVariables
-from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, metrics, step
+from runtime.aws import storage
+from runtime.contract.variables import CompletenessVariables
+from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.observability.entry_points import logger, metrics, step
+from runtime.observability.redaction import describe
 from runtime.operations.completeness import Consumers, Outcomes, announce_complete_studies, events_client
 
 variables = CompletenessVariables.model_validate(os.environ)

@@ -9,24 +9,19 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime import storage
-from runtime.claims import InstanceClaim
-from runtime.contract import (
-    DeidentificationBody,
-    DeidentificationVariables,
-    ExecutionInput,
-    Outcome,
-    PixelIdentity,
-    StepResponse,
-)
+from runtime.aws import storage
+from runtime.contract.objects import ExecutionInput
+from runtime.contract.steps import DeidentificationBody, Outcome, PixelIdentity, StepResponse
+from runtime.contract.variables import DeidentificationVariables
 from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
-from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, metrics, step
+from runtime.ledger.claims import InstanceClaim
+from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.observability.entry_points import logger, metrics, step
 
 variables = DeidentificationVariables.model_validate(os.environ)
 s3 = storage.s3_client()

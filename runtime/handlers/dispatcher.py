@@ -10,27 +10,20 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from runtime import storage
-from runtime.audit import AuditLog
-from runtime.containment import describe
-from runtime.contract import (
-    AuditEvent,
-    AuditRecord,
-    DispatcherVariables,
-    ExecutionInput,
-    IntakeMessage,
-    Metric,
-    ObjectCoordinates,
-    ObjectCreated,
-    verdict_record_id,
-)
-from runtime.counts import cloudwatch_client, put_count
+from runtime.aws import storage
+from runtime.aws.audit import AuditLog
+from runtime.aws.executions import Executions, stepfunctions_client
+from runtime.aws.metrics import cloudwatch_client, put_count
+from runtime.aws.retries import patiently
+from runtime.contract.audit import AuditEvent, AuditRecord, verdict_record_id
+from runtime.contract.names import Metric
+from runtime.contract.objects import ExecutionInput, IntakeMessage, ObjectCoordinates, ObjectCreated
+from runtime.contract.variables import DispatcherVariables
 from runtime.dicom.errors import DicomError
-from runtime.executions import Executions, stepfunctions_client
-from runtime.intake import accepts, start_attempt
-from runtime.ledger import Ledger, dynamodb_client, now
-from runtime.observability import StepFailedError, entry_point, logger
-from runtime.patience import patiently
+from runtime.ledger.rows import Ledger, dynamodb_client, now
+from runtime.observability.entry_points import StepFailedError, entry_point, logger
+from runtime.observability.redaction import describe
+from runtime.operations.attempts import accepts, start_attempt
 
 variables = DispatcherVariables.model_validate(os.environ)
 s3 = storage.s3_client()

@@ -8,14 +8,16 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime import storage
-from runtime.contract import ExecutionInput, IngestionBody, IngestionVariables, StepResponse
+from runtime.aws import storage
+from runtime.contract.objects import ExecutionInput
+from runtime.contract.steps import IngestionBody, StepResponse
+from runtime.contract.variables import IngestionVariables
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import Header, read_header
 from runtime.dicom.metadata import extract_metadata, object_facts
-from runtime.ledger import Ledger, dynamodb_client, hashed
-from runtime.observability import logger, metrics, step
+from runtime.ledger.rows import Ledger, dynamodb_client, hashed
+from runtime.observability.entry_points import logger, metrics, step
 
 STUDY_INSTANCE_UID = 0x0020000D
 

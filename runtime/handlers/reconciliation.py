@@ -10,15 +10,16 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, Field
 
-from runtime import storage
-from runtime.contract import Metric, ReconciliationVariables
-from runtime.counts import cloudwatch_client, put_count
-from runtime.executions import Executions, stepfunctions_client
-from runtime.intake import accepts
-from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, metrics, step
+from runtime.aws import storage
+from runtime.aws.executions import Executions, stepfunctions_client
+from runtime.aws.metrics import cloudwatch_client, put_count
+from runtime.aws.retries import within
+from runtime.contract.names import Metric
+from runtime.contract.variables import ReconciliationVariables
+from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.observability.entry_points import logger, metrics, step
+from runtime.operations.attempts import accepts
 from runtime.operations.reconciliation import Reconciliation, Report
-from runtime.patience import within
 
 variables = ReconciliationVariables.model_validate(os.environ)
 s3 = storage.s3_client()

@@ -9,14 +9,15 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime import storage
-from runtime.contract import ReplayAnswer, Replayed, ReplayItem, ReplayVariables
-from runtime.executions import Executions, stepfunctions_client
-from runtime.intake import accepts
-from runtime.ledger import Ledger, dynamodb_client
-from runtime.observability import logger, metrics, step
+from runtime.aws import storage
+from runtime.aws.executions import Executions, stepfunctions_client
+from runtime.aws.retries import patiently, within
+from runtime.contract.replay import ReplayAnswer, Replayed, ReplayItem
+from runtime.contract.variables import ReplayVariables
+from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.observability.entry_points import logger, metrics, step
+from runtime.operations.attempts import accepts
 from runtime.operations.replay import is_in_work, replay
-from runtime.patience import patiently, within
 
 variables = ReplayVariables.model_validate(os.environ)
 s3 = storage.s3_client()

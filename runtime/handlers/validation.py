@@ -8,13 +8,15 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime import storage
-from runtime.contract import ExecutionInput, Finding, Severity, StepResponse, ValidationBody, ValidationVariables
-from runtime.dicom.compliance import check_compliance
+from runtime.aws import storage
+from runtime.contract.objects import ExecutionInput, Finding, Severity
+from runtime.contract.steps import StepResponse, ValidationBody
+from runtime.contract.variables import ValidationVariables
+from runtime.dicom.checks.compliance import check_compliance
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import as_errors, from_error, reported
 from runtime.dicom.header import read_header
-from runtime.observability import logger, metrics, step
+from runtime.observability.entry_points import logger, metrics, step
 
 variables = ValidationVariables.model_validate(os.environ)
 s3 = storage.s3_client()

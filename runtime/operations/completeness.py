@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 
-from runtime.contract import (
-    PROJECT,
-    EventType,
-    Frozen,
-    LedgerStatus,
-    ManifestEntry,
-    Outline,
-    RevisionCause,
-    StudyDelivered,
-)
-from runtime.ledger import Ledger, StudyRevision, timestamp
+from runtime.contract.events import EventType, ManifestEntry, RevisionCause, StudyDelivered
+from runtime.contract.ledger import LedgerStatus, Outline
+from runtime.contract.models import Frozen
+from runtime.contract.names import PROJECT
+from runtime.ledger.rows import Ledger, StudyRevision, timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient

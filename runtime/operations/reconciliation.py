@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
-from runtime import storage
-from runtime.containment import describe, error_code
-from runtime.contract import ExecutionInput, Frozen, LedgerStatus, ObjectCoordinates
-from runtime.executions import Executions
-from runtime.intake import start_attempt
-from runtime.ledger import Ledger, timestamp
-from runtime.observability import logger
-from runtime.patience import START_SECONDS, is_transient, patiently, within
+from runtime.aws import storage
+from runtime.aws.executions import Executions
+from runtime.aws.retries import START_SECONDS, is_transient, patiently, within
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.models import Frozen
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import Ledger, timestamp
+from runtime.observability.entry_points import logger
+from runtime.observability.redaction import describe, error_code
+from runtime.operations.attempts import start_attempt
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

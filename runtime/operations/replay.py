@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Replayed, ReplayFilter
-from runtime.executions import Executions
-from runtime.intake import start_attempt
-from runtime.ledger import Ledger, Row
-from runtime.operations.quarantine import reasons
+from cli.operations.quarantine import reasons
+from runtime.aws.executions import Executions
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.contract.replay import Replayed, ReplayFilter
+from runtime.ledger.rows import Ledger, Row
+from runtime.operations.attempts import start_attempt
 
 _FINISHED = frozenset((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
 _IN_WORK = frozenset((LedgerStatus.RECEIVED, LedgerStatus.RUNNING))

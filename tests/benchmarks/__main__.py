@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
-from runtime.commands.tables import text_table
+from cli.tables import text_table
 from tests.benchmarks.tools import TOOLS
 from tests.marker_file import ACQUISITION, MarkerFile, Place, marker_file
 

@@ -27,8 +27,8 @@ _WARM_UP = 5
 
 def ours() -> Deidentify:
     """This project's engine with the Basic Profile, risks that a header can't judge released."""
+    from cli.deidentification.folder import write_result
     from runtime.deidentification.engine import Deidentifier
-    from runtime.deidentification.folder import write_result
     from runtime.deidentification.profile import Policy, Risk, load_profile
     from runtime.deidentification.pseudonyms import Pseudonyms
     from runtime.dicom.header import read_header

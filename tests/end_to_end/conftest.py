@@ -14,7 +14,7 @@ from local.deployment import deploy
 from local.emulator import Emulator
 from local.environment import isolation
 from local.pipeline import STEPS, Outcome, Pipeline
-from runtime.contract import Output
+from runtime.contract.names import Output
 
 HERE = Path(__file__).parent
 OUTCOMES: list[Outcome] = []

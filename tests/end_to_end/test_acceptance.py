@@ -13,10 +13,11 @@ from botocore.client import BaseClient
 
 from acceptance.verification.__main__ import CHECKS, main
 from acceptance.verification.run import FOLDER
+from cli.stage import Stage as Deployed
 from local.deployment import STAGE
 from local.pipeline import Pipeline
-from runtime.contract import Function, LedgerStatus, Output
-from runtime.operations.stage import Stage as Deployed
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Function, Output
 from tests.end_to_end.test_rights import variable
 
 RIGHTS = Path(__file__).parents[2] / "docs" / "rights.md"

@@ -11,14 +11,16 @@ import boto3
 import pydicom
 import pytest
 
-from imaging_pipeline.runtime_code import code_version
+from cli.__main__ import main
+from imaging_pipeline.building_blocks.runtime_code import code_version
 from local.environment import isolation
 from local.pipeline import Outcome, Pipeline
 from local.samples import BUNDLED, as_instance
-from runtime.__main__ import main
-from runtime.audit import AuditLog
-from runtime.contract import AuditEvent, AuditRecord, ExecutionInput, ObjectCoordinates, Output
-from runtime.ledger import dynamodb_client
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AuditEvent, AuditRecord
+from runtime.contract.names import Output
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import dynamodb_client
 from tests.end_to_end.conftest import Stage
 from tests.end_to_end.test_verdicts import processed_bucket_missing
 

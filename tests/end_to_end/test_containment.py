@@ -18,14 +18,16 @@ from typing import Any
 import boto3
 import pytest
 
+from cli.__main__ import main
+from cli.operations.links import PresignedUrlHandler
 from local.environment import ACCOUNT, REGION, isolation
 from local.pipeline import Pipeline
-from runtime.__main__ import main
-from runtime.audit import AuditLog
-from runtime.contract import PROJECT, EventType, Function, LedgerStatus, Output
+from runtime.aws.audit import AuditLog
+from runtime.contract.events import EventType
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import PROJECT, Function, Output
 from runtime.deidentification.profile import load_profile
-from runtime.delivery import PresignedUrlHandler
-from runtime.ledger import Ledger, Row, dynamodb_client
+from runtime.ledger.rows import Ledger, Row, dynamodb_client
 from tests.end_to_end.conftest import Stage
 from tests.hostile_study import HostileObject, HostileStudy
 from tests.markers import Script

@@ -17,7 +17,7 @@ from pydicom.uid import UID
 
 from local.pipeline import Pipeline
 from local.samples import BUNDLED, as_instance
-from runtime.contract import PROJECT, Function, State
+from runtime.contract.names import PROJECT, Function, State
 
 FRAMES, ROWS, COLUMNS = 2048, 512, 512
 PIXEL_BYTES = FRAMES * ROWS * COLUMNS * 2

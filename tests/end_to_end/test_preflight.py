@@ -9,7 +9,7 @@ import pytest
 
 from acceptance.preflight.__main__ import main
 from local.environment import ACCOUNT, REGION
-from runtime.contract import PROJECT
+from runtime.contract.names import PROJECT
 
 OWN = ("--stage", "local", "-c", f"account={ACCOUNT}", "-c", f"region={REGION}")
 BEYOND_THE_EMULATOR = {"S3 buckets", "state transitions", "StartExecution", "PutEvents", "DynamoDB writes"}

@@ -13,22 +13,15 @@ import boto3
 import pydicom
 import pytest
 
+from cli.operations.links import PresignedUrlHandler
 from local.environment import REGION
 from local.pipeline import Outcome, Pipeline
 from local.samples import BUNDLED, as_instance
-from runtime.audit import AuditLog
-from runtime.contract import (
-    METRIC_NAMESPACE,
-    PROJECT,
-    AuditEvent,
-    ExecutionInput,
-    Metric,
-    ObjectCoordinates,
-    Output,
-    State,
-)
-from runtime.delivery import PresignedUrlHandler
-from runtime.ledger import dynamodb_client, timestamp
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AuditEvent
+from runtime.contract.names import METRIC_NAMESPACE, PROJECT, Metric, Output, State
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import dynamodb_client, timestamp
 from tests.end_to_end.conftest import Stage
 
 if TYPE_CHECKING:

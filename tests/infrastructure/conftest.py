@@ -12,8 +12,8 @@ from aws_cdk import App, Environment
 from aws_cdk.assertions import Template
 
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import STAGES, stage_config
-from runtime.contract import Function
+from imaging_pipeline.stages.definitions import STAGES, stage_config
+from runtime.contract.names import Function
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FEATURE_FLAGS = json.loads((REPOSITORY / "cdk.json").read_text())["context"]

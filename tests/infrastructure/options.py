@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from imaging_pipeline.stages import STAGES
+from imaging_pipeline.stages.definitions import STAGES
 from tests.infrastructure.conftest import StageTemplate, synthesized
 
 ACCOUNT: Final = "123456789012"

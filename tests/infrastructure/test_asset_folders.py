@@ -13,10 +13,10 @@ from stat import S_IMODE
 
 import pytest
 
-from imaging_pipeline import dependency_layer, runtime_code
-from imaging_pipeline.asset_folders import asset_folder
-from imaging_pipeline.dependency_layer import DependencyLayer
-from imaging_pipeline.stages import FunctionSettings
+from imaging_pipeline.building_blocks import dependency_layer, runtime_code
+from imaging_pipeline.building_blocks.asset_folders import asset_folder
+from imaging_pipeline.building_blocks.dependency_layer import DependencyLayer
+from imaging_pipeline.stages.config import FunctionSettings
 from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
 
 # A layer without its dependencies, which would have to be fetched.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.runtime_code import code_version
-from runtime.contract import EVENT_SHARD, AuditIndex, AuditRecord
+from imaging_pipeline.building_blocks.runtime_code import code_version
+from runtime.contract.audit import EVENT_SHARD, AuditIndex, AuditRecord
 from tests.infrastructure.conftest import REPOSITORY, StageTemplate, joined
 
 TABLES = {"AuditTable": "audit", "LinkAuditTable": "link-audit"}
@@ -112,7 +112,7 @@ def test_should_name_the_same_code_alike_wherever_it_lies(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["runtime/audit.py", "runtime/deidentification/profiles/research.toml", "runtime/requirements.txt"]
+    "path", ["runtime/aws/audit.py", "runtime/deidentification/profiles/research.toml", "runtime/requirements.txt"]
 )
 def test_should_name_other_code_another_profile_and_other_dependencies_differently(tmp_path: Path, path: str) -> None:
     copy = runtime_copy(tmp_path)

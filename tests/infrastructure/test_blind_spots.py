@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.stages import STAGES
-from runtime.contract import Function
+from imaging_pipeline.stages.definitions import STAGES
+from runtime.contract.names import Function
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.key_use import listed, referred
 

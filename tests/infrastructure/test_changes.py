@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from imaging_pipeline.stages import AlarmThresholds, FunctionSettings, StageConfig
+from imaging_pipeline.stages.config import AlarmThresholds, FunctionSettings, StageConfig
 from tests.infrastructure.conftest import REPOSITORY, StageTemplate
 from tests.infrastructure.options import ACCOUNT, EVERY_OPTION, RESEARCHERS
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.stages import STAGES
-from runtime.contract import ANNOUNCEMENTS, EventType, State
+from imaging_pipeline.stages.definitions import STAGES
+from runtime.contract.events import ANNOUNCEMENTS, EventType
+from runtime.contract.names import State
 from tests.infrastructure.conftest import StageTemplate
 
 TELLS_NOTHING = {

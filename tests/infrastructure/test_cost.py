@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.cost.__main__ import main
-from imaging_pipeline.cost.assumptions import INDEX_USE, Assumptions
-from imaging_pipeline.cost.monthly import days_by_class, fixed, kept
-from imaging_pipeline.cost.per_object import bill
-from imaging_pipeline.cost.prices import PRICES, SERVICES, Line, costs_by_service, total
-from imaging_pipeline.cost.templates import NEVER, Lifecycle, Templates
-from runtime.contract import Metric
+from imaging_pipeline.operations.cost.__main__ import main
+from imaging_pipeline.operations.cost.assumptions import INDEX_USE, Assumptions
+from imaging_pipeline.operations.cost.monthly import days_by_class, fixed, kept
+from imaging_pipeline.operations.cost.per_object import bill
+from imaging_pipeline.operations.cost.prices import PRICES, SERVICES, Line, costs_by_service, total
+from imaging_pipeline.operations.cost.templates import NEVER, Lifecycle, Templates
+from runtime.contract.names import Metric
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.options import with_every_option
 

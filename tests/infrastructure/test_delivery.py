@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import PROJECT
+from runtime.contract.names import PROJECT
 from tests.infrastructure.conftest import StageTemplate, joined
 from tests.infrastructure.options import ENDPOINT, PORTAL, RANGE, RESEARCHERS, with_every_option, with_option
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imaging_pipeline import dependency_layer
-from imaging_pipeline.dependency_layer import LOCK_FILE, DependencyLayer, LayerError
-from imaging_pipeline.stages import FunctionSettings
+from imaging_pipeline.building_blocks import dependency_layer
+from imaging_pipeline.building_blocks.dependency_layer import LOCK_FILE, DependencyLayer, LayerError
+from imaging_pipeline.stages.config import FunctionSettings
 
 UNZIPPED_LIMIT = 250 * 1024 * 1024  # Lambda's, for code and layers together
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runtime.contract import DispatcherVariables
+from runtime.contract.variables import DispatcherVariables
 from tests.infrastructure.conftest import StageTemplate, joined
 
 

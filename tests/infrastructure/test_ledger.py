@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.contract import SHARDS, LedgerAttribute, LedgerIndex, Outline
+from runtime.contract.indexes import SHARDS
+from runtime.contract.ledger import LedgerAttribute, LedgerIndex, Outline
 from tests.infrastructure.conftest import StageTemplate
 
 

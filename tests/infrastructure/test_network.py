@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Function
+from runtime.contract.names import Function
 from tests.infrastructure.conftest import StageTemplate, joined
 from tests.infrastructure.options import with_every_option, with_option
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from imaging_pipeline.cost.templates import Templates
-from runtime.contract import Function, ReplayAnswer, ReplayInput, ReplayItem, ReplayState
+from imaging_pipeline.operations.cost.templates import Templates
+from runtime.contract.names import Function, ReplayState
+from runtime.contract.replay import ReplayAnswer, ReplayInput, ReplayItem
 from tests.infrastructure.conftest import StageTemplate, joined
 
 

@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import App, Environment
 
 from imaging_pipeline.stack import ImagingPipelineStack
-from imaging_pipeline.stages import stage_config
+from imaging_pipeline.stages.definitions import stage_config
 from tests.infrastructure.conftest import FEATURE_FLAGS, StageTemplate, joined
 from tests.infrastructure.options import ACCOUNT, with_every_option, with_option
 

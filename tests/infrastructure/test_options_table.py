@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic.fields import FieldInfo
 
-from imaging_pipeline.stages import DEFAULTS, STAGES, AlarmThresholds, FunctionSettings, StageConfig
+from imaging_pipeline.stages.config import DEFAULTS, AlarmThresholds, FunctionSettings, StageConfig
+from imaging_pipeline.stages.definitions import STAGES
 from tests.infrastructure.conftest import REPOSITORY
 
 TABLE = REPOSITORY / "docs" / "options.md"

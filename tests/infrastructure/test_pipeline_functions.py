@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import (
+from runtime.contract.names import Function
+from runtime.contract.variables import (
     CompletenessVariables,
     DeidentificationVariables,
     DispatcherVariables,
-    Function,
     FunctionVariables,
     IngestionVariables,
     ReconciliationVariables,

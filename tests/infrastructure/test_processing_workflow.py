@@ -10,26 +10,13 @@ import botocore.session
 import pytest
 from pydantic import BaseModel
 
-from imaging_pipeline.runtime_code import code_version
-from runtime.contract import (
-    EVENT_SHARD,
-    LEDGER_VERDICTS,
-    STEP_FAILED,
-    AuditEvent,
-    AuditRecord,
-    DeidentificationBody,
-    ExecutionInput,
-    Function,
-    IngestionBody,
-    InstanceDelivered,
-    InstanceQuarantined,
-    LedgerStatus,
-    Metric,
-    ObjectCoordinates,
-    RejectionBody,
-    State,
-    ValidationBody,
-)
+from imaging_pipeline.building_blocks.runtime_code import code_version
+from runtime.contract.audit import EVENT_SHARD, AuditEvent, AuditRecord
+from runtime.contract.events import InstanceDelivered, InstanceQuarantined
+from runtime.contract.ledger import LEDGER_VERDICTS, LedgerStatus
+from runtime.contract.names import STEP_FAILED, Function, Metric, State
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.contract.steps import DeidentificationBody, IngestionBody, RejectionBody, ValidationBody
 from runtime.operations.completeness import FAR_OVERLAP
 from tests.infrastructure.conftest import StageTemplate
 

@@ -11,7 +11,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from imaging_pipeline.stages import StageError, stage_config
+from imaging_pipeline.stages.definitions import StageError, stage_config
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list, joined
 from tests.infrastructure.key_use import KeyUse
 from tests.infrastructure.options import OPTIONS

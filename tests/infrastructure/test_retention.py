@@ -11,9 +11,9 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from imaging_pipeline.setting_types import LOG_RETENTION
-from imaging_pipeline.stages import StageError, stage_config
-from runtime.contract import LedgerAttribute
+from imaging_pipeline.stages.definitions import StageError, stage_config
+from imaging_pipeline.stages.setting_types import LOG_RETENTION
+from runtime.contract.ledger import LedgerAttribute
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
 from tests.infrastructure.test_snapshots import readable
 

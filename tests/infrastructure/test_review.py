@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.review import __main__ as command
-from imaging_pipeline.review import assembly
-from imaging_pipeline.review.actions import ACTIONS
-from imaging_pipeline.review.assembly import AssemblyError, Stack, read_assembly, synthesize_revision
-from imaging_pipeline.review.facts import Fact
-from imaging_pipeline.review.names import Names, references
-from imaging_pipeline.review.page import WIDTH, changes, described, summary
-from imaging_pipeline.review.sections import every_property, sections
+from imaging_pipeline.operations.review import __main__ as command
+from imaging_pipeline.operations.review import assembly
+from imaging_pipeline.operations.review.actions import ACTIONS
+from imaging_pipeline.operations.review.assembly import AssemblyError, Stack, read_assembly, synthesize_revision
+from imaging_pipeline.operations.review.facts import Fact
+from imaging_pipeline.operations.review.names import Names, references
+from imaging_pipeline.operations.review.page import WIDTH, changes, described, summary
+from imaging_pipeline.operations.review.sections import every_property, sections
 from tests.infrastructure.conftest import StageTemplate
 
 Template = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.stages import STAGES
+from imaging_pipeline.stages.definitions import STAGES
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.options import OPTIONS, VARIANTS, variant
 from tests.infrastructure.policies import Policies, Statement

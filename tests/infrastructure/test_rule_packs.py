@@ -8,8 +8,8 @@ import pytest
 from aws_cdk import aws_s3 as s3
 from pydantic import ValidationError
 
-from imaging_pipeline import rule_packs
-from imaging_pipeline.rule_packs import Acknowledgement, Finding, UnansweredError
+from imaging_pipeline.operations import rule_packs
+from imaging_pipeline.operations.rule_packs import Acknowledgement, Finding, UnansweredError
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.options import VARIANTS, variant
 
@@ -75,5 +75,5 @@ def test_should_refuse_a_stage_with_a_new_finding_and_say_what_where_and_what_to
     verdict = str(refusal.value).splitlines()
     assert verdict[0].startswith("Stage 'dev' is refused, for ")
     assert "  Careless: The S3 Bucket has server access logs disabled. [AwsSolutions-S1]" in verdict
-    assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
+    assert verdict[-1] == "Mend them, or say in imaging_pipeline/operations/acknowledged.toml why they are no defect."
     assert all("Careless" in line for line in verdict[1:-1])

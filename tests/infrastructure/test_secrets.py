@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from imaging_pipeline.review.assembly import Stack
-from imaging_pipeline.review.names import Names
+from imaging_pipeline.operations.review.assembly import Stack
+from imaging_pipeline.operations.review.names import Names
 from tests.infrastructure.conftest import StageTemplate
 from tests.infrastructure.tracked import tracked_texts
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from imaging_pipeline.stages import STAGES, StageError, stage_config
-from runtime.contract import Function
+from imaging_pipeline.stages.definitions import STAGES, StageError, stage_config
+from runtime.contract.names import Function
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate
 from tests.infrastructure.options import EVERY_OPTION
 

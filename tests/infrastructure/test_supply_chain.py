@@ -80,7 +80,7 @@ def test_should_lock_a_package_that_is_installed_together_at_one_version() -> No
 
 
 def test_should_install_nothing_without_its_hash() -> None:
-    for path in ("Makefile", "imaging_pipeline/dependency_layer.py", "local/emulator.py"):
+    for path in ("Makefile", "imaging_pipeline/building_blocks/dependency_layer.py", "local/emulator.py"):
         assert "--require-hashes" in (REPOSITORY / path).read_text(), path
 
 

@@ -68,7 +68,7 @@ def layer_is_built(tmp_path: Path) -> None:
     home = {"HOME": os.environ["HOME"]}
     environment = {"PATH": os.environ["PATH"], **pip_settings, **home}
     build = (
-        "from imaging_pipeline.dependency_layer import DependencyLayer, FunctionSettings;"
+        "from imaging_pipeline.building_blocks.dependency_layer import DependencyLayer, FunctionSettings;"
         "DependencyLayer(FunctionSettings(), native=False).build()"
     )
     subprocess.run([sys.executable, "-c", build], env=environment, cwd=REPOSITORY, check=True)
@@ -163,7 +163,7 @@ def test_should_stop_with_a_verdict_when_the_rule_packs_find_something(tmp_path:
         "  Functions/PseudonymKey: The secret does not have automatic rotation scheduled. [AwsSolutions-SMG4]"
         in verdict
     )
-    assert verdict[-1] == "Mend them, or say in imaging_pipeline/acknowledged.toml why they are no defect."
+    assert verdict[-1] == "Mend them, or say in imaging_pipeline/operations/acknowledged.toml why they are no defect."
 
 
 def _without_node_warnings(text: str) -> str:

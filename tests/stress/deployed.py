@@ -20,13 +20,14 @@ from typing import Any
 import boto3
 
 from local.emulator import PROJECT_ROOT
-from runtime.contract import PROJECT, Function, LedgerStatus, Output, ReplayState
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import PROJECT, Function, Output, ReplayState
 from runtime.deidentification.engine import Deidentifier
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
-from runtime.ledger import Ledger, Row, dynamodb_client
+from runtime.ledger.rows import Ledger, Row, dynamodb_client
 
 STAGE = "local"
 PROFILE = "research"

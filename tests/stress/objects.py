@@ -11,7 +11,7 @@ from io import BytesIO
 import pydicom
 
 from local.samples import BUNDLED, as_instance
-from runtime.contract import LedgerStatus
+from runtime.contract.ledger import LedgerStatus
 from tests.stress.conftest import Figures
 from tests.stress.deployed import Accounts, Deployed
 

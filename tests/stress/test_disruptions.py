@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-from runtime.contract import Function, LedgerStatus
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Function
 from tests.stress.conftest import Figures
 from tests.stress.deployed import IN_WORK, Accounts, Deployed, wait_for
 from tests.stress.faults import Faults

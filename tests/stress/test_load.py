@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from runtime.contract import LedgerStatus, Output
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Output
 from tests.stress.conftest import Figures
 from tests.stress.deployed import Deployed
 from tests.stress.faults import Faults, mixture

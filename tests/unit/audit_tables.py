@@ -9,9 +9,9 @@ import pytest
 from moto.dynamodb.exceptions import ConditionalCheckFailed, DynamodbException
 from moto.dynamodb.models import DynamoDBBackend
 
-from runtime.audit import AuditLog
-from runtime.contract import AUDIT_INDEXES
-from runtime.ledger import dynamodb_client
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AUDIT_INDEXES
+from runtime.ledger.rows import dynamodb_client
 from tests.unit import indexes
 
 

@@ -14,10 +14,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
-from runtime import storage
-from runtime.audit import AuditLog
-from runtime.contract import LEDGER_INDEXES, ExecutionInput, ObjectCoordinates, ObjectCreated
-from runtime.ledger import Ledger, dynamodb_client
+from runtime.aws import storage
+from runtime.aws.audit import AuditLog
+from runtime.contract.ledger import LEDGER_INDEXES
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates, ObjectCreated
+from runtime.ledger.rows import Ledger, dynamodb_client
 from tests.unit import indexes
 from tests.unit.audit_tables import audit_log
 
@@ -50,7 +51,7 @@ os.environ.update(
     AWS_DEFAULT_REGION="us-east-1",
 )
 # It makes a socket for traces, which the tests themselves may not.
-importlib.import_module("runtime.observability")
+importlib.import_module("runtime.observability.entry_points")
 
 
 def dicom_file(name: str) -> bytes:
@@ -182,6 +183,6 @@ class StandardOutput:
 @pytest.fixture
 def output(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
     """Capture what functions write."""
-    for handler in importlib.import_module("runtime.observability").logger.handlers:
+    for handler in importlib.import_module("runtime.observability.entry_points").logger.handlers:
         monkeypatch.setattr(handler, "stream", StandardOutput())
     return capsys

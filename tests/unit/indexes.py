@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.contract import AuditIndex, Index, LedgerIndex
+from runtime.contract.audit import AuditIndex
+from runtime.contract.indexes import Index
+from runtime.contract.ledger import LedgerIndex
 
 Indexes = Mapping[LedgerIndex, Index] | Mapping[AuditIndex, Index]
 

@@ -1,8 +1,9 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from runtime.audit import AuditLog, study_of
-from runtime.contract import AuditEvent, AuditRecord, ObjectCoordinates, audit_insert, verdict_record_id
+from runtime.aws.audit import AuditLog, study_of
+from runtime.contract.audit import AuditEvent, AuditRecord, audit_insert, verdict_record_id
+from runtime.contract.objects import ObjectCoordinates
 from tests.unit.conftest import AUDIT_TABLE
 
 OBJECT_ID = ObjectCoordinates(bucket="raw", key="DOE^JANE.dcm", version_id="v1", size=7, etag="e1").object_id

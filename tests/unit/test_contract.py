@@ -1,4 +1,6 @@
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 
@@ -6,7 +8,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from runtime import contract
-from runtime.contract import Finding, ObjectCoordinates, Severity, StepResponse
+from runtime.contract.audit import AuditRecord
+from runtime.contract.events import Announcement, InstanceDelivered, InstanceQuarantined, ManifestEntry, StudyDelivered
+from runtime.contract.models import Frozen, Published
+from runtime.contract.objects import Finding, ObjectCoordinates, Severity
+from runtime.contract.steps import RejectionBody, StepResponse, ValidationBody
 
 COORDINATES = ObjectCoordinates(bucket="raw", key="DOE^JANE/scan 1.dcm", version_id="v1", size=1024, etag="abc")
 
@@ -15,9 +21,9 @@ def finding(code: str, severity: Severity = Severity.ERROR) -> Finding:
     return Finding(code=code, severity=severity, message="The file ends early: send it again.")
 
 
-def rejection(findings: list[Finding]) -> contract.RejectionBody:
+def rejection(findings: list[Finding]) -> RejectionBody:
     body = StepResponse.rejected(COORDINATES, findings).body
-    assert isinstance(body, contract.RejectionBody)
+    assert isinstance(body, RejectionBody)
     return body
 
 
@@ -48,7 +54,7 @@ def test_should_name_an_object_without_telling_its_key_whatever_its_letters() ->
 
 
 def test_should_answer_200_with_the_steps_body() -> None:
-    body = contract.ValidationBody(warning_count=1, warning_codes=["UID_INVALID"], bytes_read=4096)
+    body = ValidationBody(warning_count=1, warning_codes=["UID_INVALID"], bytes_read=4096)
     assert StepResponse.accepted(body).model_dump(mode="json") == {
         "statusCode": 200,
         "body": {"warning_count": 1, "warning_codes": ["UID_INVALID"], "bytes_read": 4096},
@@ -101,15 +107,23 @@ def test_should_refuse_a_code_that_is_no_name(code: str) -> None:
 
 
 PUBLISHED = {
-    contract.Published,
-    contract.Announcement,
-    contract.InstanceDelivered,
-    contract.InstanceQuarantined,
-    contract.StudyDelivered,
-    contract.ManifestEntry,
-    contract.AuditRecord,
+    Published,
+    Announcement,
+    InstanceDelivered,
+    InstanceQuarantined,
+    StudyDelivered,
+    ManifestEntry,
+    AuditRecord,
 }
-FROZEN = [each for each in vars(contract).values() if isinstance(each, type) and issubclass(each, contract.Frozen)]
+MODULES = [
+    importlib.import_module(f"runtime.contract.{module.name}") for module in pkgutil.iter_modules(contract.__path__)
+]
+FROZEN = [
+    each
+    for module in MODULES
+    for each in vars(module).values()
+    if isinstance(each, type) and issubclass(each, Frozen) and each.__module__ == module.__name__
+]
 
 
 @pytest.mark.parametrize("model", FROZEN)

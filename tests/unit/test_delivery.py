@@ -20,12 +20,12 @@ from moto.core import set_initial_no_auth_action_count
 from pydantic import ValidationError
 from pydicom.data import get_testdata_file
 
-from runtime import delivery
-from runtime.__main__ import main
-from runtime.audit import AuditLog
-from runtime.contract import AuditEvent
-from runtime.delivery import PresignedUrlHandler
-from runtime.ledger import dynamodb_client, timestamp
+from cli.__main__ import main
+from cli.operations import links as delivery
+from cli.operations.links import PresignedUrlHandler
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AuditEvent
+from runtime.ledger.rows import dynamodb_client, timestamp
 from tests.unit.audit_tables import audit_log, away
 
 if TYPE_CHECKING:

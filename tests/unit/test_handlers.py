@@ -9,8 +9,9 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
-from runtime import storage
-from runtime.contract import AppliedProfile, ObjectCoordinates, PixelIdentity, Severity, StatusCode, StepResponse
+from runtime.aws import storage
+from runtime.contract.objects import ObjectCoordinates, Severity
+from runtime.contract.steps import AppliedProfile, PixelIdentity, StatusCode, StepResponse
 from runtime.dicom.header import FIRST_READ, GROWTH, read_header
 from runtime.dicom.source import BytesSource
 from runtime.handlers import validation

@@ -7,19 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from runtime.containment import describe
-from runtime.contract import (
-    STEP_FAILED,
-    DeidentificationVariables,
-    FunctionVariables,
-    ObjectCoordinates,
-    StepResponse,
-    ValidationBody,
-)
+from runtime.contract.names import STEP_FAILED
+from runtime.contract.objects import ObjectCoordinates
+from runtime.contract.steps import StepResponse, ValidationBody
+from runtime.contract.variables import DeidentificationVariables, FunctionVariables
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
-from runtime.observability import StepFailedError, logger, step, tracer
+from runtime.observability.entry_points import StepFailedError, logger, step, tracer
+from runtime.observability.redaction import describe
 from tests.unit.conftest import Context
 
 MARKER = "DOE^JANE"
@@ -89,7 +85,7 @@ def test_should_not_trace_outside_of_lambda() -> None:
 def test_should_trace_in_lambda_unless_the_stage_says_otherwise(is_disabled: bool) -> None:
     """The variable is what the infrastructure writes: a function that sends no traces makes none either."""
     variables = {"LAMBDA_TASK_ROOT": "/var/task", "POWERTOOLS_TRACE_DISABLED": str(is_disabled).lower()}
-    script = "from runtime.observability import tracer; print(tracer.disabled)"
+    script = "from runtime.observability.entry_points import tracer; print(tracer.disabled)"
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | variables, capture_output=True, text=True, check=True
     )

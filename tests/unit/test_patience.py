@@ -3,8 +3,8 @@ from unittest.mock import Mock
 import pytest
 from botocore.exceptions import ClientError
 
-from runtime import patience
-from runtime.patience import RESERVE, patiently, within
+from runtime.aws import retries as patience
+from runtime.aws.retries import RESERVE, patiently, within
 
 THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "StartExecution")
 REFUSED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "StartExecution")

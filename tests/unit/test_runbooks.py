@@ -14,8 +14,8 @@ from botocore import xform_name
 from botocore.model import OperationModel, StructureShape
 from botocore.validate import ParamValidator
 
-from imaging_pipeline.stages import StageConfig
-from runtime.contract import Output
+from imaging_pipeline.stages.config import StageConfig
+from runtime.contract.names import Output
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(REPOSITORY.glob("docs/*.md"))

@@ -13,13 +13,14 @@ from botocore.response import StreamingBody
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime import storage
-from runtime.contract import ObjectCoordinates, PixelIdentity
+from runtime.aws import storage
+from runtime.aws.storage import Result, S3Object, WriteError, locate, write_result
+from runtime.contract.objects import ObjectCoordinates
+from runtime.contract.steps import PixelIdentity
 from runtime.dicom.bulk_data import locate_bulk_data
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
-from runtime.storage import Result, S3Object, WriteError, locate, write_result
 from tests.unit.conftest import PROCESSED, RAW, Buckets, created, dicom_file
 
 CT = dicom_file("CT_small.dcm")

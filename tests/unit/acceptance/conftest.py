@@ -27,20 +27,14 @@ from acceptance.verification import (
 )
 from acceptance.verification.objects import EXPECTED, Sample, study_instance_uid
 from acceptance.verification.run import Run, new_run_id
-from imaging_pipeline.stages import StageConfig
-from runtime.audit import AuditLog
-from runtime.contract import (
-    PROJECT,
-    AuditEvent,
-    AuditRecord,
-    ExecutionInput,
-    LedgerStatus,
-    ObjectCoordinates,
-    Output,
-    verdict_record_id,
-)
-from runtime.ledger import Ledger, hashed, now
-from runtime.operations.dead_letters import QUEUES
+from cli.operations.dead_letters import QUEUES
+from imaging_pipeline.stages.config import StageConfig
+from runtime.aws.audit import AuditLog
+from runtime.contract.audit import AuditEvent, AuditRecord, verdict_record_id
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import PROJECT, Output
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import Ledger, hashed, now
 from tests.unit.audit_tables import audit_log
 from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW, Buckets
 

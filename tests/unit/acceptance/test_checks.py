@@ -28,8 +28,10 @@ from acceptance.verification.__main__ import CHECKS
 from acceptance.verification.check import Check, Line, Outcome
 from acceptance.verification.objects import PATIENT_NAME, Sample
 from acceptance.verification.run import Run
-from runtime.contract import METRIC_NAMESPACE, PROJECT, EventType, Function, LedgerStatus, Output
-from runtime.operations.dead_letters import QUEUES, Edge
+from cli.operations.dead_letters import QUEUES, Edge
+from runtime.contract.events import EventType
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import METRIC_NAMESPACE, PROJECT, Function, Output
 from tests.unit.acceptance.conftest import BUS, LINK_AUDIT_TABLE, OPERATIONS, PATIENT, STUDY, Answers, Pipeline, ring
 from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW
 

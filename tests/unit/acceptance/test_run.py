@@ -24,13 +24,13 @@ from acceptance.verification.objects import (
 )
 from acceptance.verification.page import Page
 from acceptance.verification.run import FOLDER, Run, beginning_of, new_run_id
-from imaging_pipeline.stages import STAGES
-from runtime.contract import RevisionCause
+from imaging_pipeline.stages.definitions import STAGES
+from runtime.aws.storage import SINGLE_PUT_LIMIT
+from runtime.contract.events import RevisionCause
 from runtime.deidentification.risks import assess_risks
-from runtime.dicom.compliance import check_compliance
-from runtime.fingerprint import Fingerprint
-from runtime.ledger import Ledger, StudyRevision, hashed
-from runtime.storage import SINGLE_PUT_LIMIT
+from runtime.dicom.checks.compliance import check_compliance
+from runtime.ledger.fingerprint import Fingerprint
+from runtime.ledger.rows import Ledger, StudyRevision, hashed
 from tests.unit.acceptance.conftest import BUS, OPERATIONS, Answers, Pipeline
 from tests.unit.conftest import LEDGER_TABLE, PROCESSED, RAW
 from tests.unit.dicom.builder import header_of

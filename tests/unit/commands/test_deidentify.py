@@ -15,8 +15,8 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID
 
-from runtime.__main__ import main
-from runtime.commands.deidentify import KEY_VARIABLE
+from cli.__main__ import main
+from cli.commands.deidentify import KEY_VARIABLE
 
 KEY = "5a" * 32
 ROOT = Path(__file__).parents[3]

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from runtime.__main__ import main
+from cli.__main__ import main
+from cli.deidentification.explanation import explain
 from runtime.deidentification.attributes import AttributeDeidentifier
-from runtime.deidentification.explanation import explain
 from runtime.deidentification.profile import load_profile, profile_names
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.rewriting import Rewriter, Scope
-from runtime.deidentification.rules import Ruleset
-from runtime.deidentification.table import Action, rules
+from runtime.deidentification.rules.resolution import Ruleset
+from runtime.deidentification.rules.table import Action, rules
 from runtime.dicom.elements import Element
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource

@@ -15,14 +15,17 @@ import boto3
 import pytest
 from botocore.endpoint import Endpoint
 
-from runtime.contract import ExecutionInput, Function, LedgerStatus, ReplayFilter, ReplayItem
-from runtime.ledger import hashed
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Function
+from runtime.contract.objects import ExecutionInput
+from runtime.contract.replay import ReplayFilter, ReplayItem
+from runtime.ledger.rows import hashed
 from tests.unit.conftest import RAW, SECRET, dicom_file
 from tests.unit.intake.conftest import STATE_MACHINE, Context, message
 from tests.unit.operations.conftest import Operator, Stage, functions, operator, stage  # noqa: F401 - fixtures
 
 # Before the tests, since the X-Ray SDK opens a socket when it is imported.
-importlib.import_module("runtime.observability")
+importlib.import_module("runtime.observability.entry_points")
 
 __all__ = ["functions", "operator", "stage"]
 
@@ -153,7 +156,7 @@ def _record(body: str) -> dict[str, Any]:
 
 @pytest.fixture
 def all_functions(faults: Faults, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Iterator[AllFunctions]:
-    executions = importlib.import_module("runtime.executions").Executions(stage.states, STATE_MACHINE)
+    executions = importlib.import_module("runtime.aws.executions").Executions(stage.states, STATE_MACHINE)
     resources = {"s3": stage.buckets.s3, "ledger": stage.ledger, "executions": executions}
     resources["cloudwatch"] = boto3.client("cloudwatch")
     for function in Function:

@@ -26,8 +26,9 @@ from typing import Any  # noqa: E402
 
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
 
-from runtime.contract import ObjectCoordinates, StepResponse  # noqa: E402
-from runtime.observability import StepFailedError, entry_point, logger, step  # noqa: E402
+from runtime.contract.objects import ObjectCoordinates
+from runtime.contract.steps import StepResponse  # noqa: E402
+from runtime.observability.entry_points import StepFailedError, entry_point, logger, step  # noqa: E402
 from tests.unit.containment.provocations import ERRORS, EXITS, KEY  # noqa: E402
 from tests.unit.intake.conftest import Context  # noqa: E402
 

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClient
 from pydicom.charset import convert_encodings
 from pydicom.valuerep import DT, IS, DSfloat, validate_value
 
-from runtime.contract import ExecutionInput, IntakeMessage, ObjectCoordinates
+from runtime.contract.objects import ExecutionInput, IntakeMessage, ObjectCoordinates
 from tests.markers import Script
 
 MARKER = Script.ASCII.marker(0x1234)

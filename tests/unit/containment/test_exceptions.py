@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from botocore.exceptions import ClientError
 
-from runtime import storage
-from runtime.containment import describe, error_code
-from runtime.contract import Function
-from runtime.observability import StepFailedError
+from runtime.aws import storage
+from runtime.contract.names import Function
+from runtime.observability.entry_points import StepFailedError
+from runtime.observability.redaction import describe, error_code
 from tests.markers import Search
 from tests.unit.containment.conftest import AllFunctions, Faults, LambdaRuntime, Outcome
 from tests.unit.containment.provocations import ERRORS, EXITS, KEY, MARKER, Provocation, key_error

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import ExecutionInput, Function, Release
+from runtime.contract.names import Function
+from runtime.contract.objects import ExecutionInput, Release
 from runtime.deidentification.profile import load_profile
 from tests.hostile_study import CHARACTER_SETS, HostileObject, HostileStudy
 from tests.markers import Script

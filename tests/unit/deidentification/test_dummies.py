@@ -10,7 +10,7 @@ from pydicom.filereader import read_dataset
 from pydicom.valuerep import VR, validate_value
 
 from runtime.deidentification.dummies import dummy_value
-from runtime.deidentification.table import rules
+from runtime.deidentification.rules.table import rules
 
 LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 NUMERIC_UNITS = {"AT": 2, "SS": 2, "US": 2, "OW": 2, "FL": 4, "SL": 4, "UL": 4, "OF": 4, "OL": 4, "FD": 8, "SV": 8}

@@ -6,11 +6,11 @@ import pytest
 from pydicom import Dataset
 
 from runtime.deidentification.engine import IMPLEMENTATION_CLASS_UID, Deidentifier
-from runtime.deidentification.options import Option
 from runtime.deidentification.profile import Policy, Risk
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.report import DeidentificationReport
-from runtime.deidentification.table import Action
+from runtime.deidentification.rules.options import Option
+from runtime.deidentification.rules.table import Action
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource

@@ -10,11 +10,11 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from runtime.deidentification.engine import Deidentifier
-from runtime.deidentification.options import Option
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.pseudonyms import Pseudonyms, cap_age
-from runtime.deidentification.rules import decide
-from runtime.deidentification.table import Action, rule_for
+from runtime.deidentification.rules.options import Option
+from runtime.deidentification.rules.resolution import decide
+from runtime.deidentification.rules.table import Action, rule_for
 from runtime.dicom.dictionary import dictionary_vr
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource

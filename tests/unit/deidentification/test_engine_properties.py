@@ -13,7 +13,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from runtime.deidentification.engine import RejectedError
-from runtime.deidentification.table import rules
+from runtime.deidentification.rules.table import rules
 from runtime.dicom.dictionary import LONG_VRS
 from runtime.dicom.elements import walk
 from runtime.dicom.header import read_header

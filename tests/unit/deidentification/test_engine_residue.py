@@ -6,7 +6,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from runtime.contract import Finding
+from runtime.contract.objects import Finding
 from runtime.deidentification.engine import RejectedError
 from runtime.dicom.errors import DicomError
 from tests.deidentification import bundled_file, bundled_files, deidentified, encoded, opened

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import Severity
+from runtime.contract.objects import Severity
 from runtime.deidentification.engine import RejectedError
 from runtime.dicom.bulk_data import locate_bulk_data
 from runtime.dicom.errors import DicomError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydicom._private_dict import private_dictionaries
 
-from runtime.deidentification.private import is_safe_private, safe_private_table
+from runtime.deidentification.rules.private import is_safe_private, safe_private_table
 
 
 @pytest.mark.parametrize(

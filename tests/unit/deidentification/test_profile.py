@@ -4,7 +4,6 @@ import pytest
 from pydantic import ValidationError
 from pydicom.sr.codedict import codes
 
-from runtime.deidentification.options import BASIC_PROFILE_CODE, Option
 from runtime.deidentification.profile import (
     Override,
     Policy,
@@ -15,7 +14,8 @@ from runtime.deidentification.profile import (
     parse_profile,
     profile_names,
 )
-from runtime.deidentification.table import Action
+from runtime.deidentification.rules.options import BASIC_PROFILE_CODE, Option
+from runtime.deidentification.rules.table import Action
 
 RISKS = "\n".join(["[risks]", *(f'{risk} = "quarantine"' for risk in Risk)])
 REASON = "The cohort is selected by this attribute."

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
-from runtime.deidentification.options import BASIC_PROFILE_CODE, Option
-from runtime.deidentification.table import Action, rule_for, rules
-from runtime.deidentification.types import attribute_type
+from runtime.deidentification.rules.options import BASIC_PROFILE_CODE, Option
+from runtime.deidentification.rules.table import Action, rule_for, rules
+from runtime.deidentification.rules.types import attribute_type
 
 STRICTEST_FIRST = ("1", "1C", "2", "2C", "3")
 NEWER_THAN_IDISCORE = {

@@ -6,8 +6,8 @@ import pytest
 from pydicom._dicom_dict import RepeatersDictionary
 from pydicom.datadict import dictionary_description, dictionary_keyword, dictionary_VR
 
-from runtime.deidentification.options import Option
-from runtime.deidentification.table import Action, Rule, rule_for, rules
+from runtime.deidentification.rules.options import Option
+from runtime.deidentification.rules.table import Action, Rule, rule_for, rules
 
 NEWER_THAN_PYDICOM = 26
 """Rows whose attributes DICOM PS3.6 gained after the edition that pydicom 3.0 carries."""

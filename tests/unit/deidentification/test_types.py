@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydicom._uid_dict import UID_dictionary
 
-from runtime.deidentification.table import Action, Rule, rules
-from runtime.deidentification.types import AttributeType, attribute_type, resolve
+from runtime.deidentification.rules.table import Action, Rule, rules
+from runtime.deidentification.rules.types import AttributeType, attribute_type, resolve
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"

@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from runtime.contract import Finding, Severity
-from runtime.dicom.compliance import MAXIMUM_FINDINGS, check_compliance
+from runtime.contract.objects import Finding, Severity
+from runtime.dicom.checks.compliance import MAXIMUM_FINDINGS, check_compliance
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import FINDINGS, from_error
 from tests.unit.dicom.builder import (

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime.contract import ObjectCoordinates, Severity, StepResponse
+from runtime.contract.objects import ObjectCoordinates, Severity
+from runtime.contract.steps import StepResponse
 from runtime.deidentification.profile import Risk
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import (

@@ -11,9 +11,10 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from runtime.audit import AuditLog
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
-from runtime.ledger import Ledger
+from runtime.aws.audit import AuditLog
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import Ledger
 from tests.unit.conftest import PROCESSED, RAW, SECRET, Buckets
 
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:stage"
@@ -134,10 +135,10 @@ def stage(
     for module in (importlib.import_module("runtime.handlers.ingestion"), deidentification, dispatcher):
         monkeypatch.setattr(module, "s3", buckets.s3)
         monkeypatch.setattr(module, "ledger", ledger)
-    executions = importlib.import_module("runtime.executions")
+    executions = importlib.import_module("runtime.aws.executions")
     monkeypatch.setattr(dispatcher, "executions", executions.Executions(states, STATE_MACHINE))
     monkeypatch.setattr(dispatcher, "audit", audit)
     monkeypatch.setattr(dispatcher, "cloudwatch", boto3.client("cloudwatch"))
-    monkeypatch.setattr("runtime.patience.time.sleep", lambda _: None)
+    monkeypatch.setattr("runtime.aws.retries.time.sleep", lambda _: None)
     yield Stage(buckets, ledger, audit, dispatcher, states)
     deidentification.deidentifier.cache_clear()

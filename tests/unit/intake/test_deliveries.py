@@ -11,11 +11,12 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from runtime import storage
-from runtime.contract import LedgerStatus, ObjectCoordinates, Release
-from runtime.fingerprint import Fingerprint, same_content
-from runtime.ledger import hashed
-from runtime.observability import StepFailedError
+from runtime.aws import storage
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ObjectCoordinates, Release
+from runtime.ledger.fingerprint import Fingerprint, same_content
+from runtime.ledger.rows import hashed
+from runtime.observability.entry_points import StepFailedError
 from tests.unit.conftest import PROCESSED, RAW, dicom_file
 from tests.unit.intake.conftest import Stage, execution
 
@@ -340,7 +341,7 @@ def test_should_tell_from_checksums_and_etags_what_they_tell(
 
 
 def test_should_compare_every_byte(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.fingerprint.CHUNK", 1000)
+    monkeypatch.setattr("runtime.ledger.fingerprint.CHUNK", 1000)
     source = stage.buckets.source(CT, "1.dcm")
     assert same_content(source, stage.buckets.source(CT, "2.dcm"))
     for position in (0, 999, 1000, len(CT) - 1):

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from runtime.contract import ExecutionInput, LedgerStatus
-from runtime.intake import accepts
-from runtime.patience import is_transient
+from runtime.aws.retries import is_transient
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput
+from runtime.operations.attempts import accepts
 from tests.unit.audit_tables import away
 from tests.unit.conftest import AUDIT_TABLE, CODE_VERSION, RAW, dicom_file
 from tests.unit.intake.conftest import STATE_MACHINE, Stage, execution, message

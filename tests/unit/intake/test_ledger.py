@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from runtime.contract import (
-    LEDGER_CONDITION,
-    LEDGER_VERDICTS,
-    SHARDS,
-    LedgerStatus,
-    ObjectCoordinates,
-    Release,
-    expression_names,
-)
-from runtime.fingerprint import Fingerprint
-from runtime.ledger import Ledger, Row, hashed
+from runtime.contract.indexes import SHARDS
+from runtime.contract.ledger import LEDGER_CONDITION, LEDGER_VERDICTS, LedgerStatus, expression_names
+from runtime.contract.objects import ObjectCoordinates, Release
+from runtime.ledger.fingerprint import Fingerprint
+from runtime.ledger.rows import Ledger, Row, hashed
 from tests.unit.conftest import LEDGER_TABLE
 from tests.unit.intake.conftest import execution
 
@@ -168,7 +162,7 @@ def test_should_tell_which_of_many_objects_it_does_not_know(ledger: Ledger, monk
         return answer | {"UnprocessedKeys": left}
 
     monkeypatch.setattr(ledger._client, "batch_get_item", leave_half)
-    monkeypatch.setattr("runtime.ledger.time.sleep", lambda _: None)
+    monkeypatch.setattr("runtime.ledger.rows.time.sleep", lambda _: None)
     others = [f"{number:032x}" for number in range(149)]
     assert ledger.unknown([*others, OBJECT.object_id]) == set(others)
     assert asked == [100, 50, 25, 13, 7, 4, 2, 1, 50, 25, 13, 7, 4, 2, 1]
@@ -188,7 +182,7 @@ def test_should_tell_of_which_studies_objects_were_judged_between_two_times(
     for hour, coordinates in enumerate((OBJECT, OTHER)):
         ledger.receive(execution(coordinates))
         ledger.identify(coordinates.object_id, hashed(f"1.{hour}"))
-        monkeypatch.setattr("runtime.ledger.now", lambda hour=hour: f"2026-11-23T0{hour}:00:00.000Z")
+        monkeypatch.setattr("runtime.ledger.rows.now", lambda hour=hour: f"2026-11-23T0{hour}:00:00.000Z")
         ledger.record(execution(coordinates), LedgerStatus.FAILED, error="States.Timeout")
     assert ledger.judged_studies(since="", until="~") == {hashed("1.0"), hashed("1.1")}
     assert ledger.judged_studies(since="", until="2026-11-23T00:30") == {hashed("1.0")}
@@ -212,12 +206,12 @@ def test_should_answer_in_the_order_of_time_whichever_shard_has_a_row(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = itertools.cycle(range(SHARDS))
-    monkeypatch.setattr("runtime.ledger.random.randrange", lambda _: next(shards) * 7 % SHARDS)
-    monkeypatch.setattr("runtime.ledger._BATCH", 7)
+    monkeypatch.setattr("runtime.ledger.rows.random.randrange", lambda _: next(shards) * 7 % SHARDS)
+    monkeypatch.setattr("runtime.ledger.rows._BATCH", 7)
     expected = []
     for minute in range(40):
         coordinates = OBJECT.model_copy(update={"version_id": str(minute)})
-        monkeypatch.setattr("runtime.ledger.now", lambda minute=minute: f"2026-11-23T10:{minute:02}:00.000Z")
+        monkeypatch.setattr("runtime.ledger.rows.now", lambda minute=minute: f"2026-11-23T10:{minute:02}:00.000Z")
         ledger.receive(execution(coordinates))
         ledger.record(execution(coordinates), LedgerStatus.DELIVERED, **DELIVERED)
         expected.append(coordinates.object_id)
@@ -286,17 +280,17 @@ def test_should_let_a_row_and_a_claim_expire_so_long_after_their_last_attempt(
         assert item is not None
         return item.get("expires_at")
 
-    monkeypatch.setattr("runtime.ledger.time.time", lambda: 1000.5)
+    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 1000.5)
     expiring.receive(execution(OBJECT))
     expiring.claim(UID, OBJECT.object_id, ONE)
     assert expiring.reject_unread(OTHER, "OBJECT_DELETED")
     assert [ends(name) for name in (OBJECT.object_id, OTHER.object_id, claim)] == [1000 + 10 * 86400] * 3
-    monkeypatch.setattr("runtime.ledger.time.time", lambda: 2000.5)
+    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 2000.5)
     expiring.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
     assert ends(OBJECT.object_id) == 1000 + 10 * 86400
     expiring.receive(execution(OBJECT, 2))
     seen = expiring.claim(UID, OBJECT.object_id, ONE)
-    monkeypatch.setattr("runtime.ledger.time.time", lambda: 3000.5)
+    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 3000.5)
     assert expiring.change_claim(UID, seen, OBJECT.object_id, ONE, delivered_as="key")
     assert (ends(OBJECT.object_id), ends(claim)) == (2000 + 10 * 86400, 3000 + 10 * 86400)
     ledger.receive(execution(OBJECT, 3))

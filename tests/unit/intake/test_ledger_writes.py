@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
-from runtime.fingerprint import Fingerprint
-from runtime.ledger import Ledger, hashed
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.fingerprint import Fingerprint
+from runtime.ledger.rows import Ledger, hashed
 from tests.unit.conftest import LEDGER_TABLE
 
 OBJECTS_A_SECOND = 1000

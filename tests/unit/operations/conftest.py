@@ -14,10 +14,12 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
-from runtime.__main__ import main
-from runtime.audit import AuditLog
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, Output
-from runtime.ledger import Ledger, Row
+from cli.__main__ import main
+from runtime.aws.audit import AuditLog
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Output
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import Ledger, Row
 from tests.unit.audit_tables import audit_log
 from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW, Buckets, Context
 from tests.unit.intake.conftest import STATE_MACHINE
@@ -145,7 +147,7 @@ def stage(
         ssm.put_parameter(Name=name.parameter("test"), Value=value, Type="String")
     events = boto3.client("events")
     events.create_event_bus(Name="stage")
-    executions = importlib.import_module("runtime.executions").Executions(states, STATE_MACHINE)
+    executions = importlib.import_module("runtime.aws.executions").Executions(states, STATE_MACHINE)
     clients: dict[str, object] = {"ledger": ledger, "s3": buckets.s3, "executions": executions}
     clients["cloudwatch"] = boto3.client("cloudwatch")
     for handler in _HANDLERS:

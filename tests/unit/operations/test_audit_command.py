@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from runtime.audit import study_of
-from runtime.contract import AuditEvent, AuditRecord, verdict_record_id
+from runtime.aws.audit import study_of
+from runtime.contract.audit import AuditEvent, AuditRecord, verdict_record_id
 from tests.unit.audit_tables import away
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import LINK_AUDIT_TABLE, Operator, Stage

@@ -5,15 +5,10 @@ from typing import Any
 import boto3
 import pytest
 
-from runtime.contract import (
-    ExecutionInput,
-    LedgerStatus,
-    ManifestEntry,
-    ObjectCoordinates,
-    RevisionCause,
-    StudyDelivered,
-)
-from runtime.observability import StepFailedError
+from runtime.contract.events import ManifestEntry, RevisionCause, StudyDelivered
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.observability.entry_points import StepFailedError
 from runtime.operations import completeness
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import Stage

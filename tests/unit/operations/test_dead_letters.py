@@ -5,7 +5,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from runtime.contract import Output
+from runtime.contract.names import Output
 from tests.unit.intake.conftest import message
 from tests.unit.operations.conftest import Operator, Stage, answer_requests, http_answer
 

@@ -7,11 +7,12 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 
-from runtime.__main__ import main
-from runtime.contract import Finding, LedgerStatus, Release, Severity
-from runtime.executions import Executions
-from runtime.operations import quarantine as quarantines
-from runtime.operations.stage import OperationError
+from cli.__main__ import main
+from cli.operations import quarantine as quarantines
+from cli.stage import OperationError
+from runtime.aws.executions import Executions
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import Finding, Release, Severity
 from tests.unit.audit_tables import away
 from tests.unit.conftest import AUDIT_TABLE
 from tests.unit.intake.conftest import STATE_MACHINE
@@ -254,7 +255,7 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
     stage = operator.stage
     objects = failed_objects(stage, 2)
     refuse_first_start(stage, monkeypatch, "InvalidExecutionInput")
-    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: stage.states)
+    monkeypatch.setattr("cli.stage.stepfunctions_client", lambda: stage.states)
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 1 started, 1 not\n")
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()[1:]] == [
@@ -285,8 +286,8 @@ def test_should_stop_where_all_would_meet_the_same_trouble(
         raise error
 
     monkeypatch.setattr(client, "start_execution", refuse)
-    monkeypatch.setattr("runtime.operations.stage.stepfunctions_client", lambda: client)
-    monkeypatch.setattr("runtime.operations.quarantine.START_SECONDS", 0)
+    monkeypatch.setattr("cli.stage.stepfunctions_client", lambda: client)
+    monkeypatch.setattr("cli.operations.quarantine.START_SECONDS", 0)
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 0 started, 3 not\n")
     first, *others = (line.split(maxsplit=1)[1] for line in out.splitlines()[1:])

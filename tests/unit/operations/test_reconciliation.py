@@ -7,9 +7,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates
-from runtime.ledger import timestamp
-from runtime.observability import StepFailedError
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import timestamp
+from runtime.observability.entry_points import StepFailedError
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import KEY, Operator, Stage, refuse_first_start
 

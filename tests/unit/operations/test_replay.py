@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import ExecutionInput, LedgerStatus, ObjectCoordinates, ReplayInput
-from runtime.ledger import Row
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.contract.replay import ReplayInput
+from runtime.ledger.rows import Row
 from runtime.operations.replay import selects
 from tests.unit.conftest import RAW
 from tests.unit.operations.conftest import DELIVERED, KEY, REPLAY_MACHINE, Operator, Stage, refusal

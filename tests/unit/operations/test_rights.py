@@ -9,9 +9,10 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
-from runtime.contract import LedgerStatus, Output
-from runtime.executions import Executions
-from runtime.ledger import Row
+from runtime.aws.executions import Executions
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.names import Output
+from runtime.ledger.rows import Row
 from tests.unit.intake.conftest import STATE_MACHINE
 from tests.unit.operations.conftest import KEY, Operator
 from tests.unit.operations.test_dead_letters import send

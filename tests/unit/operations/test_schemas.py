@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.__main__ import main
-from runtime.commands.schemas import MODELS, schemas
-from runtime.contract import ANNOUNCEMENTS, EventType
+from cli.__main__ import main
+from cli.commands.schemas import MODELS, schemas
+from runtime.contract.events import ANNOUNCEMENTS, EventType
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schemas"
 

@@ -10,9 +10,9 @@ import pytest
 from acceptance.preflight.findings import Verdict
 from acceptance.preflight.plan import Plan, synthesize
 from acceptance.preflight.usage import usage
-from imaging_pipeline.cost.assumptions import Assumptions
-from imaging_pipeline.cost.templates import Templates
-from runtime.contract import Function
+from imaging_pipeline.operations.cost.assumptions import Assumptions
+from imaging_pipeline.operations.cost.templates import Templates
+from runtime.contract.names import Function
 from tests.unit.acceptance.preflight.conftest import DENIED, Account, concurrency, everything, plan
 
 

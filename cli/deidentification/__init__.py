@@ -1,0 +1,1 @@
+"""De-identification of a folder, and what a profile does, in words."""

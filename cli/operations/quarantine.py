@@ -1,0 +1,179 @@
+"""Objects that ended without a result, and the ways back into work: a retry, another profile, a person's release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
+
+from cli.stage import OperationError
+from runtime.aws.audit import AuditLog
+from runtime.aws.executions import Executions
+from runtime.aws.retries import START_SECONDS, patiently, within
+from runtime.contract.audit import AuditEvent, AuditRecord
+from runtime.contract.ledger import LedgerStatus
+from runtime.contract.objects import Finding, Release, Severity
+from runtime.dicom.findings import FINDINGS
+from runtime.ledger.rows import Ledger, Row, now
+from runtime.observability.redaction import error_code
+from runtime.operations.attempts import start_attempt
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.client import SFNClient
+
+ACCEPTABLE_RISK: Final = "RISK_"
+"""How the reason codes begin that a person may overrule: what a header can't judge, and a person who looked can."""
+
+
+def list_rows(
+    ledger: Ledger, status: LedgerStatus, *, since: str = "", reason_code: str | None = None
+) -> Iterator[Row]:
+    """Yield the rows with a status, oldest verdict first.
+
+    Parameters
+    ----------
+    ledger
+        Of the stage.
+    status
+        Of the rows.
+    since
+        Time of the verdict, ISO 8601 in UTC or its beginning.
+    reason_code
+        One that the row must have, or the name of the error with which it failed.
+    """
+    for row in ledger.with_status(status, since=since):
+        if reason_code is None or reason_code in reasons(row):
+            yield row
+
+
+def reasons(row: Row) -> list[str]:
+    """Return why a row has its verdict: the reason codes, or the error's name."""
+    return (row.reason_codes or row.error or "").split()
+
+
+def count_reasons(rows: Iterable[Row]) -> Counter[str]:
+    """Count the rows for each reason. A row with two reasons counts for both."""
+    return Counter(code for row in rows for code in reasons(row))
+
+
+def find_row(ledger: Ledger, object_id: str, *statuses: LedgerStatus) -> Row:
+    """Return the row of an object.
+
+    Raises
+    ------
+    OperationError
+        The ledger doesn't know the object, or it has none of the statuses.
+    """
+    row = ledger.row(object_id) if "#" not in object_id else None
+    if row is None:
+        raise OperationError(f"{object_id}: the ledger has no such object; give an id of 32 hexadecimal digits.")
+    if statuses and row.status not in statuses:
+        raise OperationError(f"{object_id}: it is {row.status}, not {' or '.join(statuses)}.")
+    return row
+
+
+def findings(client: SFNClient, row: Row) -> list[Finding]:
+    """Return what was wrong with a quarantined object.
+
+    The execution's output has every finding with its attribute and offset for 90 days. Without it (later, with an
+    EXPRESS workflow, or for want of the right to read it) the row's reason codes remain, with what they mean.
+    """
+    return _recorded_findings(client, row) or [
+        Finding(code=code, severity=Severity.ERROR, message=FINDINGS[code].message if code in FINDINGS else "")
+        for code in reasons(row)
+    ]
+
+
+def _recorded_findings(client: SFNClient, row: Row) -> list[Finding]:
+    if row.execution is None or ":express:" in row.execution:
+        return []
+    try:
+        output = client.describe_execution(executionArn=row.execution).get("output", "{}")
+        return [Finding.model_validate(each) for each in json.loads(output).get("findings", [])]
+    except (client.exceptions.ClientError, ValidationError):
+        return []
+
+
+def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | None = None) -> bool:
+    """Start an object's next attempt, or one that was opened and not started; False where somebody else just did.
+
+    Parameters
+    ----------
+    ledger, executions
+        Of the stage.
+    row
+        Of the object.
+    profile
+        De-identification profile instead of the one of the attempt before.
+
+    Raises
+    ------
+    OperationError
+        An attempt was opened with another profile.
+    """
+    opened = row.status is LedgerStatus.RECEIVED
+    if opened and profile not in (None, row.requested_profile):
+        was = row.requested_profile or "the stage's profile"
+        raise OperationError(f"{row.object_id}: its next attempt was opened with {was}; start it without --profile.")
+    execution = row.current_attempt if opened else row.next_attempt(profile=profile)
+    return patiently(lambda: start_attempt(ledger, executions, execution), within(START_SECONDS))
+
+
+def release(
+    ledger: Ledger, executions: Executions, audit: AuditLog, row: Row, decision: Release, *, principal: str
+) -> bool:
+    """Record a person's decision and start the attempt that heeds it; False where somebody else has just done so.
+
+    Parameters
+    ----------
+    ledger, executions, audit
+        Of the stage.
+    row
+        Of the object.
+    decision
+        The person's.
+    principal
+        ARN under which the person acts.
+
+    Raises
+    ------
+    OperationError
+        The object is in quarantine for something that no decision mends, or is there no longer, or the decision can't
+        be recorded.
+    """
+    others = [code for code in reasons(row) if not code.startswith(ACCEPTABLE_RISK)]
+    if others:
+        raise OperationError(
+            f"{row.object_id}: {' '.join(others)} is no risk that a person can accept; correct the source, or retry."
+        )
+    try:
+        audit.record(_released(row, decision, principal))
+    except (BotoCoreError, ClientError) as error:
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        raise OperationError(
+            f"{row.object_id}: the audit log can't record the release, so it stays in quarantine ({code})."
+        ) from None
+    if not ledger.release(row, decision):
+        raise OperationError(f"{row.object_id}: somebody else has just started its next attempt; look at it again.")
+    return retry(ledger, executions, row)
+
+
+def _released(row: Row, decision: Release, principal: str) -> AuditRecord:
+    """Return the audit record of a release. Of its reason, in which a patient may be named, it has the hash."""
+    return AuditRecord(
+        subject=row.object_id,
+        record_id=uuid.uuid4().hex,
+        event=AuditEvent.RELEASED,
+        at=now(),
+        attempt=row.attempt + 1,
+        reason_codes=row.reason_codes,
+        principal=principal,
+        by=decision.by,
+        reason_sha256=hashlib.sha256(decision.reason.encode()).hexdigest(),
+    )

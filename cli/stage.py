@@ -1,0 +1,89 @@
+"""A deployed stage as an operator finds it: by its name, through the parameters its stack published. Talks to AWS."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+
+from runtime.aws.audit import AuditLog, principal, sts_client
+from runtime.aws.executions import Executions, stepfunctions_client
+from runtime.contract.names import PROJECT, Function, Output
+from runtime.ledger.rows import Ledger, dynamodb_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.client import SSMClient
+
+
+class OperationError(Exception):
+    """What was asked for can't be done. The text is one sentence for the person who asked, without keys."""
+
+
+class Stage:
+    """The resources of a stage, looked up when they are first needed.
+
+    Parameters
+    ----------
+    name
+        Of the stage, such as ``prod``, in the account and region of the caller's credentials.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def output(self, output: Output) -> str:
+        """Return what the stage's stack published.
+
+        Raises
+        ------
+        OperationError
+            There is no such stage in this account and region.
+        """
+        name = output.parameter(self.name)
+        try:
+            answer = self._ssm.get_parameter(Name=name)
+        except self._ssm.exceptions.ParameterNotFound:
+            raise OperationError(
+                f"This account and region have no stage {self.name!r}, or one without {name}: check --stage, "
+                "the AWS profile and the region, and that the stage is deployed."
+            ) from None
+        return answer["Parameter"]["Value"]
+
+    def function_name(self, function: Function) -> str:
+        """Return the name of one of the stage's functions."""
+        return f"{PROJECT}-{self.name}-{function}"
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The stage's ledger."""
+        return Ledger(dynamodb_client(attempts=5), self.output(Output.LEDGER_TABLE_NAME))
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The executions of the stage's processing workflow."""
+        return Executions(stepfunctions_client(), self.output(Output.STATE_MACHINE_ARN))
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The audit log of the PHI zone: verdicts and releases."""
+        return AuditLog(dynamodb_client(attempts=5), self.output(Output.AUDIT_TABLE_NAME))
+
+    @cached_property
+    def link_audit(self) -> AuditLog:
+        """The audit log of the research zone: download links."""
+        return AuditLog(dynamodb_client(attempts=5), self.output(Output.LINK_AUDIT_TABLE_NAME))
+
+    @cached_property
+    def principal(self) -> str:
+        """ARN of the caller."""
+        return principal(sts_client(boto3.Session(), self.region))
+
+    @property
+    def region(self) -> str:
+        """The region of the caller's credentials, in which the stage is."""
+        return self._ssm.meta.region_name
+
+    @cached_property
+    def _ssm(self) -> SSMClient:
+        return boto3.client("ssm")

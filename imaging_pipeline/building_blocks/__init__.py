@@ -1,0 +1,1 @@
+"""Resources that every construct makes the same way."""

@@ -1,0 +1,1 @@
+"""What watches, bounds, reviews and prices a stage."""

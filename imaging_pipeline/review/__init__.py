@@ -1,5 +1,0 @@
-"""What a reviewer reads instead of the template: `python -m imaging_pipeline.review`, which `make synth` runs.
-
-Everything is read from the synthesized assembly alone, so it holds for whatever the stage consists of; what has no
-words of its own is shown as the template has it.
-"""

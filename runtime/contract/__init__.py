@@ -1,0 +1,1 @@
+"""Names and models that the infrastructure and the handlers share. Imports pydantic and nothing else."""

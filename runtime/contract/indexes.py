@@ -1,0 +1,22 @@
+"""Indexes of the tables: by what they are asked, over shards."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+SHARDS: Final = 16
+"""Keys over which an index spreads the items of one kind: DynamoDB writes 1,000 items a second under one key."""
+
+
+def shard_key(kind: str, shard: int | str) -> str:
+    """Return one of the keys under which an index has the items of a kind."""
+    return f"{kind}#{shard}"
+
+
+class Index(NamedTuple):
+    """Global secondary index of a table. An item without one of the keys is not in it."""
+
+    partition: str
+    sort: str
+    projected: tuple[str, ...] | None
+    """attributes that it holds besides the keys of index and table; None: all"""

@@ -1,0 +1,120 @@
+"""Whether the attributes are there that DICOM PS3.3 and PS3.10 require of every object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import unpack_from
+from typing import Final
+
+from pydicom.config import IGNORE
+from pydicom.uid import UID
+
+from runtime.contract.objects import Finding
+from runtime.dicom.elements import PIXEL_DATA, Element, attribute_text
+from runtime.dicom.findings import finding
+from runtime.dicom.header import Header
+
+MEDIA_STORAGE_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
+
+_IDENTITY: Final = {
+    0x00080016: "MISSING_SOP_CLASS_UID",
+    0x00080018: "MISSING_SOP_INSTANCE_UID",
+    0x0020000D: "MISSING_STUDY_INSTANCE_UID",
+    0x0020000E: "MISSING_SERIES_INSTANCE_UID",
+}
+_TYPE_1: Final = (
+    0x00080060,  # Modality: General Series Module, C.7.3.1
+)
+_TYPE_2: Final = (
+    *(0x00100010, 0x00100020, 0x00100030, 0x00100040),  # Patient Module, C.7.1.1
+    *(0x00080020, 0x00080030, 0x00080050, 0x00080090, 0x00200010),  # General Study Module, C.7.2.1
+    0x00200011,  # General Series Module, C.7.3.1
+)
+_PIXEL_DESCRIPTION: Final = (0x00280002, 0x00280010, 0x00280011, 0x00280100)
+"""Image Pixel Module, C.7.6.3: without these nobody can decode the pixels."""
+_PIXEL_TYPE_1: Final = (0x00280004, 0x00280101, 0x00280102, 0x00280103)
+_FLOATING_PIXEL_TYPE_1: Final = (0x00280004,)
+"""Floating Point Image Pixel Module, C.7.6.24."""
+_PLANAR_CONFIGURATION: Final = 0x00280006
+_PALETTE: Final = (0x00281101, 0x00281102, 0x00281103)
+_PIXEL_DATA_PROVIDER_URL: Final = 0x00287FE0
+
+_FILE_META: Final = (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012)
+_SAME_IN_DATA_SET: Final = {0x00020002: 0x00080016, 0x00020003: 0x00080018}
+
+
+def is_directory(header: Header) -> bool:
+    """Tell whether the object is a DICOMDIR (DICOM PS3.10 8)."""
+    return any(
+        element.tag == 0x00020002 and header.value(element).strip(b"\0 ") == MEDIA_STORAGE_DIRECTORY
+        for element in header.file_meta
+    )
+
+
+def check_file_meta(header: Header) -> Iterator[Finding]:
+    """Yield what is missing from the file meta information or contradicts the data set (DICOM PS3.10 7.1)."""
+    found = {element.tag: element for element in header.file_meta}
+    for tag in _FILE_META:
+        if tag not in found or not header.value(found[tag]).strip(b"\0 "):
+            yield finding("MISSING_FILE_META", attribute=attribute_text(tag))
+    length = found.get(0x00020000)
+    if length is not None and _unsigned_long(header, length) != header.file_meta[-1].stop - length.stop:
+        yield finding("FILE_META_LENGTH", attribute=attribute_text(length.tag), offset=length.start)
+    for tag, same in _SAME_IN_DATA_SET.items():
+        element, twin = found.get(tag), header.find(same)
+        if element and twin and header.value(element).strip(b"\0 ") != header.value(twin).strip(b"\0 "):
+            yield finding("FILE_META_MISMATCH", attribute=attribute_text(tag), offset=element.start)
+
+
+def check_modules(header: Header) -> Iterator[Finding]:
+    """Yield the attributes that are missing or empty in the modules every object has, and in those of an image."""
+    for tag, code in _IDENTITY.items():
+        if _is_empty(header, tag):
+            yield finding(code, attribute=attribute_text(tag))
+    yield from _check_image(header)
+    for tag in _TYPE_1:
+        if _is_empty(header, tag):
+            yield finding("MISSING_TYPE_1", attribute=attribute_text(tag))
+    for tag in _TYPE_2:
+        if header.find(tag) is None:
+            yield finding("MISSING_TYPE_2", attribute=attribute_text(tag))
+
+
+def _check_image(header: Header) -> Iterator[Finding]:
+    bulk_data = header.data_set.bulk_data
+    if bulk_data is None:
+        if _is_image_class(header) and header.find(_PIXEL_DATA_PROVIDER_URL) is None:
+            yield finding("MISSING_PIXEL_DATA", attribute="PixelData", offset=header.data_set.stop)
+        return
+    for tag in _PIXEL_DESCRIPTION:
+        if _is_empty(header, tag):
+            yield finding("MISSING_PIXEL_DESCRIPTION", attribute=attribute_text(tag))
+    type_1 = _PIXEL_TYPE_1 if bulk_data.tag == PIXEL_DATA else _FLOATING_PIXEL_TYPE_1
+    for tag in type_1 + _conditional(header):
+        if _is_empty(header, tag):
+            yield finding("MISSING_TYPE_1", attribute=attribute_text(tag))
+
+
+def _conditional(header: Header) -> tuple[int, ...]:
+    """Return the Type 1C attributes of the Image Pixel Module that this image needs."""
+    samples = header.find(0x00280002)
+    is_multiple = samples is not None and header.value(samples).strip(b"\0") not in (b"", b"\1")
+    palette = _PALETTE if header.text(0x00280004) == "PALETTE COLOR" else ()
+    return palette + ((_PLANAR_CONFIGURATION,) if is_multiple else ())
+
+
+def _is_image_class(header: Header) -> bool:
+    uid = UID(header.text(0x00080016) or "", IGNORE)
+    return "Image Storage" in uid.name or uid.name in ("Segmentation Storage", "Parametric Map Storage")
+
+
+def _is_empty(header: Header, tag: int) -> bool:
+    element = header.find(tag)
+    if element is None or element.value_start == element.value_stop:
+        return True
+    return element.vr != "US" and not header.value(element).strip(b"\0 ")
+
+
+def _unsigned_long(header: Header, element: Element) -> int | None:
+    value = header.value(element)
+    return int(unpack_from("<L", value)[0]) if len(value) == 4 else None

@@ -1,0 +1,1 @@
+"""The ledger in DynamoDB: rows of objects, claims on instances, studies, cursors of checks."""
