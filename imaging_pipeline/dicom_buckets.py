@@ -10,6 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from imaging_pipeline.building_blocks.function import PipelineFunction
 from imaging_pipeline.building_blocks.zones import Zone, Zones
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.names import Output
@@ -35,6 +36,7 @@ class DicomBuckets(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zones: Zones) -> None:
         super().__init__(scope, construct_id)
+        self._zones = zones
         self.logs = log_bucket(self, "Logs", config=config, expire_after_days=config.access_log_retention_days)
         self.raw = raw_bucket(self, config=config, zone=zones.phi, logs=self.logs)
         self.processed = processed_bucket(self, config=config, zone=zones.research, logs=self.logs)
@@ -60,6 +62,13 @@ class DicomBuckets(Construct):
             Output.LOGS_BUCKET_ARN: self.logs.bucket_arn,
             Output.OPERATIONS_BUCKET_NAME: self.operations.bucket_name,
         }
+
+    def allow_reading_raw(self, function: PipelineFunction) -> None:
+        """Allow a function to read versions of raw objects; without its version, none."""
+        function.allow(["s3:GetObjectVersion"], self.raw.arn_for_objects("*"))
+        # Only to who may list does S3 say that an object is gone; to others, that access is denied.
+        function.allow(["s3:ListBucket"], self.raw.bucket_arn)
+        self._zones.phi.allow(function.role, "Decrypt", via="s3")
 
 
 def raw_bucket(scope: Construct, *, config: StageConfig, zone: Zone, logs: s3.Bucket) -> s3.Bucket:

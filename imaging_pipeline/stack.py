@@ -10,24 +10,26 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from imaging_pipeline.building_blocks.function import FunctionPlatform
+from imaging_pipeline.building_blocks.network import Network
 from imaging_pipeline.building_blocks.zones import Zones
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.operations.monitoring import Monitoring
-from imaging_pipeline.operations.network import Network
 from imaging_pipeline.operations.replication import Replication
 from imaging_pipeline.operations.trail import Trail
 from imaging_pipeline.phi.audit import AuditTable
 from imaging_pipeline.phi.intake import Intake
 from imaging_pipeline.phi.ledger import Ledger
 from imaging_pipeline.phi.processing_workflow import ProcessingWorkflow
+from imaging_pipeline.phi.pseudonym_key import PseudonymKey
+from imaging_pipeline.phi.reconciliation import Reconciliation
 from imaging_pipeline.phi.replay_workflow import ReplayWorkflow
-from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.research.announcements import Announcements
+from imaging_pipeline.research.completeness import Completeness
 from imaging_pipeline.research.delivery import Delivery, allow_reading
-from imaging_pipeline.schedules import Schedules
 from imaging_pipeline.stages.config import StageConfig
-from runtime.contract.names import Function, Output
+from runtime.contract.names import Output
 
 
 class ImagingPipelineStack(Stack):
@@ -62,66 +64,68 @@ class ImagingPipelineStack(Stack):
         # Of its own, since nobody who gives out links may reach the PHI zone.
         link_audit = AuditTable(self, "LinkAudit", config=config, name="link-audit", zone=zones.research)
         announcements = Announcements(self, "Announcements", config=config, zones=zones)
-        functions = PipelineFunctions(
+        platform = FunctionPlatform(self, "Functions", config=config, zone=zones.phi, network=network)
+        workflow = ProcessingWorkflow(
             self,
-            "Functions",
-            config=config,
+            "Workflow",
+            platform=platform,
             buckets=buckets,
             ledger=ledger,
             audit=audit,
             bus=announcements.bus,
+            pseudonym_key=PseudonymKey(self, "PseudonymKey", config=config, zone=zones.phi, replica=self.replica),
             zones=zones,
-            replica=self.replica,
-            network=network,
-        )
-        workflow = ProcessingWorkflow(
-            self,
-            "Workflow",
-            config=config,
-            functions=functions,
-            raw_bucket=buckets.raw,
-            ledger=ledger,
-            audit=audit,
-            bus=announcements.bus,
-            zone=zones.phi,
         )
         replay = ReplayWorkflow(
             self,
             "Replay",
-            config=config,
-            function=functions.functions[Function.REPLAY],
-            raw_bucket=buckets.raw,
-            operations_bucket=buckets.operations,
+            platform=platform,
+            workflow=workflow,
+            buckets=buckets,
+            ledger=ledger,
             zone=zones.phi,
         )
         intake = Intake(
             self,
             "Intake",
-            config=config,
-            raw_bucket=buckets.raw,
-            dispatcher=functions.functions[Function.DISPATCHER],
+            platform=platform,
+            workflow=workflow,
+            buckets=buckets,
+            ledger=ledger,
+            audit=audit,
             zone=zones.phi,
         )
-        Schedules(
+        Reconciliation(
             self,
-            "Schedules",
-            config=config,
-            functions=functions.functions,
-            dead_letters=functions.schedule_dead_letters,
+            "Reconciliation",
+            platform=platform,
+            workflow=workflow,
+            buckets=buckets,
+            ledger=ledger,
+            zone=zones.phi,
+        )
+        Completeness(
+            self,
+            "Completeness",
+            platform=platform,
+            processed_bucket=buckets.processed,
+            ledger=ledger,
+            bus=announcements.bus,
+            zones=zones,
         )
         monitoring = Monitoring(
             self,
             "Monitoring",
             config=config,
             buckets=buckets,
-            functions=functions,
+            platform=platform,
             state_machine=workflow.state_machine,
             replay=replay.state_machine,
             intake=intake,
             announcements=announcements,
             zone=zones.phi,
         )
-        readers = [functions.roles[Function.DEIDENTIFICATION]]
+        readers = [workflow.steps.deidentification.role]
         if self.replica:
             readers.append(self._replicate(self.replica, buckets=buckets, zones=zones, topic=monitoring.topic))
         if config.trail_retention_days:
@@ -146,10 +150,10 @@ class ImagingPipelineStack(Stack):
         if self.replica and delivery.role:
             allow_reading(delivery.role, self.replica.processed, self.replica.zones.research)
         if network:
-            network.admit(functions.roles.values())
+            network.admit(function.role for function in platform.functions.values())
         if config.permissions_boundary:
             self._bound_every_role(config.permissions_boundary)
-        for construct in (buckets, functions, workflow, intake, announcements, monitoring):
+        for construct in (buckets, platform, workflow, intake, announcements, monitoring):
             self._publish(construct.outputs)
         self._publish(
             {

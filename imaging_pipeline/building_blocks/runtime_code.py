@@ -1,6 +1,7 @@
 """The functions' code, and the version by which the audit log names it.
 
-`python -m imaging_pipeline.building_blocks.runtime_code` prints the version of the checkout, so that a record leads to a commit.
+`python -m imaging_pipeline.building_blocks.runtime_code` prints the version of the checkout, so that a
+record leads to a commit.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from imaging_pipeline.building_blocks.alarms import (
     alarm_topic,
     request_metric,
 )
+from imaging_pipeline.building_blocks.function import FunctionPlatform
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.phi.intake import Intake
-from imaging_pipeline.pipeline_functions import PipelineFunctions
 from imaging_pipeline.research.announcements import Announcements
 from imaging_pipeline.stages.config import StageConfig
 from imaging_pipeline.stages.rules import GOV_CLOUD
@@ -52,7 +52,7 @@ class Monitoring(Construct):
         *,
         config: StageConfig,
         buckets: DicomBuckets,
-        functions: PipelineFunctions,
+        platform: FunctionPlatform,
         state_machine: sfn.StateMachine,
         replay: sfn.StateMachine,
         intake: Intake,
@@ -62,7 +62,7 @@ class Monitoring(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self._buckets = {"Raw": buckets.raw, "Processed": buckets.processed}
-        self._functions = functions.functions
+        self._functions = {name: platform.functions[name].function for name in Function}
         self._state_machine = state_machine
         self._replay = replay
         self._intake = intake
@@ -82,7 +82,7 @@ class Monitoring(Construct):
         self._alarm_on_dead_letters(
             {
                 "Intake": intake.dead_letters,
-                "Schedule": functions.schedule_dead_letters,
+                "Schedule": platform.schedule_dead_letters,
                 "Notification": announcements.dead_letters,
             }
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from aws_cdk import Stack
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.table import add_indexes, text
+from imaging_pipeline.building_blocks.table import table
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.audit import AUDIT_INDEXES
@@ -31,25 +30,16 @@ class AuditTable(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, name: str, zone: Zone) -> None:
         super().__init__(scope, construct_id)
         self._zone = zone
-        table_name = f"{config.name}-{name}"
-        self.table = dynamodb.Table(
+        self.table = table(
             self,
-            "Table",
-            table_name=table_name,
-            partition_key=text("subject"),
-            sort_key=text("record_id"),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if zone.key else dynamodb.TableEncryption.AWS_MANAGED,
-            encryption_key=zone.key,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
+            name=name,
+            key=("subject", "record_id"),
+            indexes=AUDIT_INDEXES,
+            config=config,
+            zone=zone,
             # The emulator takes none.
-            resource_policy=None if config.runs_on_this_machine else _append_only(self, table_name),
-            deletion_protection=config.termination_protection,
-            removal_policy=config.removal_policy,
+            resource_policy=None if config.runs_on_this_machine else _append_only(self, f"{config.name}-{name}"),
         )
-        add_indexes(self.table, AUDIT_INDEXES)
 
     def allow_recording(self, grantee: iam.IGrantable) -> None:
         """Allow to add records, which is no right to read, change or remove one, with what the table's key demands."""

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction
+from imaging_pipeline.building_blocks.metrics import publishing_metrics
 from imaging_pipeline.building_blocks.queues import dead_letter_queue, queue
 from imaging_pipeline.building_blocks.zones import Zone
-from imaging_pipeline.stages.config import StageConfig
+from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.phi.audit import AuditTable
+from imaging_pipeline.phi.ledger import Ledger
+from imaging_pipeline.phi.processing_workflow import ProcessingWorkflow
 from runtime.contract.names import Function, Output
+from runtime.contract.variables import DispatcherVariables
 
 BATCH_SIZE = 10
 # A message that was received this often is poison: each time the dispatcher has already waited out what may pass.
@@ -28,7 +31,7 @@ RETENTION = Duration.days(7)
 
 
 class Intake(Construct):
-    """Event rule, queue and event source of the dispatcher.
+    """Event rule, queue, and the dispatcher that empties it.
 
     Attributes
     ----------
@@ -43,12 +46,15 @@ class Intake(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StageConfig,
-        raw_bucket: s3.Bucket,
-        dispatcher: lambda_.Function,
+        platform: FunctionPlatform,
+        workflow: ProcessingWorkflow,
+        buckets: DicomBuckets,
+        ledger: Ledger,
+        audit: AuditTable,
         zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
+        config = platform.config
         self.dead_letters = dead_letter_queue(self, "intake", config=config, zone=zone, senders=("events",))
         timeout = config.functions[Function.DISPATCHER].timeout_seconds
         self.queue = queue(
@@ -69,7 +75,7 @@ class Intake(Construct):
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],
-                detail={"bucket": {"name": [raw_bucket.bucket_name]}},
+                detail={"bucket": {"name": [buckets.raw.bucket_name]}},
             ),
             targets=[
                 targets.SqsQueue(
@@ -80,21 +86,7 @@ class Intake(Construct):
                 )
             ],
         )
-        dispatcher.add_event_source_mapping(
-            "Intake",
-            event_source_arn=self.queue.queue_arn,
-            batch_size=BATCH_SIZE,
-            max_concurrency=config.dispatcher_concurrency,
-            report_batch_item_failures=True,
-        )
-        # What Lambda needs to poll; CDK's event source would also let the function find queues and hide messages.
-        dispatcher.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
-                resources=[self.queue.queue_arn],
-            )
-        )
-        zone.allow(dispatcher, "Decrypt", via="sqs")
+        self._dispatch(platform, workflow=workflow, buckets=buckets, ledger=ledger, audit=audit, zone=zone)
 
     @property
     def outputs(self) -> Mapping[Output, str]:
@@ -103,3 +95,42 @@ class Intake(Construct):
             Output.INTAKE_QUEUE_URL: self.queue.queue_url,
             Output.INTAKE_DEAD_LETTERS_URL: self.dead_letters.queue_url,
         }
+
+    def _dispatch(
+        self,
+        platform: FunctionPlatform,
+        *,
+        workflow: ProcessingWorkflow,
+        buckets: DicomBuckets,
+        ledger: Ledger,
+        audit: AuditTable,
+        zone: Zone,
+    ) -> None:
+        """Make the dispatcher, to which Lambda gives what waits in the queue."""
+        dispatcher = PipelineFunction(
+            self,
+            platform=platform,
+            name=Function.DISPATCHER,
+            zone=zone,
+            model=DispatcherVariables,
+            variables={
+                **workflow.starting_variables,
+                "AUDIT_TABLE": audit.table.table_name,
+                "CODE_VERSION": platform.code_version,
+            },
+        )
+        buckets.allow_reading_raw(dispatcher)
+        workflow.allow_starting(dispatcher)
+        ledger.allow(dispatcher.role, "GetItem", "UpdateItem")
+        audit.allow_recording(dispatcher.role)
+        dispatcher.role.add_to_policy(publishing_metrics())
+        dispatcher.function.add_event_source_mapping(
+            "Intake",
+            event_source_arn=self.queue.queue_arn,
+            batch_size=BATCH_SIZE,
+            max_concurrency=platform.config.dispatcher_concurrency,
+            report_batch_item_failures=True,
+        )
+        # What Lambda needs to poll; CDK's event source would also let the function find queues and hide messages.
+        dispatcher.allow(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], self.queue.queue_arn)
+        zone.allow(dispatcher.role, "Decrypt", via="sqs")

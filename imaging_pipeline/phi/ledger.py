@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.table import add_indexes, text
+from imaging_pipeline.building_blocks.table import table
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.ledger import CHECKPOINT_ITEMS, LEDGER_INDEXES, STUDY_ITEMS, LedgerAttribute, LedgerIndex, Outline
@@ -27,22 +26,26 @@ class Ledger(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, zone: Zone) -> None:
         super().__init__(scope, construct_id)
         self._zone = zone
-        self.table = dynamodb.Table(
+        self._retention_days = config.ledger_retention_days or 0
+        self.table = table(
             self,
-            "Table",
-            table_name=f"{config.name}-ledger",
-            partition_key=text(LedgerAttribute.OBJECT_ID),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if zone.key else dynamodb.TableEncryption.AWS_MANAGED,
-            encryption_key=zone.key,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
+            name="ledger",
+            key=(LedgerAttribute.OBJECT_ID,),
+            indexes=LEDGER_INDEXES,
+            config=config,
+            zone=zone,
             time_to_live_attribute=LedgerAttribute.EXPIRES_AT if config.ledger_retention_days else None,
-            deletion_protection=config.termination_protection,
-            removal_policy=config.removal_policy,
         )
-        add_indexes(self.table, LEDGER_INDEXES)
+
+    @property
+    def variables(self) -> Mapping[str, object]:
+        """Environment variables of whoever reads or writes the ledger."""
+        return {"LEDGER_TABLE": self.table.table_name}
+
+    @property
+    def receiving_variables(self) -> Mapping[str, object]:
+        """Environment variables of whoever adds items that may expire."""
+        return {**self.variables, "LEDGER_RETENTION_DAYS": self._retention_days}
 
     def allow(self, grantee: iam.IGrantable, *actions: str) -> None:
         """Allow actions on any item of the table."""

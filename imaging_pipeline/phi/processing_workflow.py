@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction
 from imaging_pipeline.building_blocks.log_groups import log_group
-from imaging_pipeline.building_blocks.task_retries import SERVICE_TIMEOUT_SECONDS, TASK_MARGIN_SECONDS, retry_patiently
-from imaging_pipeline.building_blocks.zones import Zone
+from imaging_pipeline.building_blocks.task import SERVICE_TIMEOUT_SECONDS, invoke
+from imaging_pipeline.building_blocks.zones import MESSAGES, Zones
+from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.phi.audit import AuditTable
 from imaging_pipeline.phi.ledger import Ledger
+from imaging_pipeline.phi.pseudonym_key import PseudonymKey
+from imaging_pipeline.phi.steps import Steps
 from imaging_pipeline.phi.verdict_states import ATTEMPT, VerdictStates
-from imaging_pipeline.pipeline_functions import PipelineFunctions
-from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.audit import AuditEvent
 from runtime.contract.events import EventType
 from runtime.contract.ledger import LedgerAttribute, LedgerStatus
-from runtime.contract.names import Function, Metric, Output, State
+from runtime.contract.names import Metric, Output, State
 from runtime.contract.steps import AppliedProfile, Outcome, StatusCode
 
 SERVICE_TIMEOUT = sfn.Timeout.duration(Duration.seconds(SERVICE_TIMEOUT_SECONDS))
@@ -61,6 +64,8 @@ class ProcessingWorkflow(Construct):
     ----------
     state_machine
         Takes an `ExecutionInput`, under the name that this gives.
+    steps
+        The functions that it invokes.
     log_group
         What the executions did, without their data.
     """
@@ -70,26 +75,37 @@ class ProcessingWorkflow(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StageConfig,
-        functions: PipelineFunctions,
-        raw_bucket: s3.Bucket,
+        platform: FunctionPlatform,
+        buckets: DicomBuckets,
         ledger: Ledger,
         audit: AuditTable,
         bus: events.EventBus,
-        zone: Zone,
+        pseudonym_key: PseudonymKey,
+        zones: Zones,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config = config
-        self._functions = functions.functions
+        self._config = config = platform.config
+        self._raw_bucket = buckets.raw
+        self._ledger = ledger
+        self._zone = zone = zones.phi
+        self.steps = Steps(
+            self,
+            "Steps",
+            platform=platform,
+            buckets=buckets,
+            ledger=ledger,
+            pseudonym_key=pseudonym_key,
+            zones=zones,
+        )
         self._verdicts = VerdictStates(
-            self, config=config, ledger=ledger, audit=audit, code_version=functions.code_version, bus=bus
+            self, config=config, ledger=ledger, audit=audit, code_version=platform.code_version, bus=bus
         )
         self.log_group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{config.name}", config=config, zone=zone)
         self.state_machine = sfn.StateMachine(
             self,
             "StateMachine",
             state_machine_name=config.workflow_name,
-            definition_body=sfn.DefinitionBody.from_chainable(self._definition(raw_bucket)),
+            definition_body=sfn.DefinitionBody.from_chainable(self._definition(buckets.raw)),
             state_machine_type=sfn.StateMachineType[config.workflow_type],
             timeout=Duration.seconds(config.execution_timeout_seconds),
             tracing_enabled=config.xray,
@@ -104,13 +120,39 @@ class ProcessingWorkflow(Construct):
         return {
             Output.STATE_MACHINE_ARN: self.state_machine.state_machine_arn,
             Output.WORKFLOW_LOG_GROUP_NAME: self.log_group.log_group_name,
+            **self.steps.outputs,
         }
+
+    @property
+    def starting_variables(self) -> Mapping[str, object]:
+        """Environment variables of whoever starts executions."""
+        return {
+            **self._ledger.receiving_variables,
+            "STATE_MACHINE_ARN": self._arn("stateMachine", self._config.workflow_name),
+            "ACCEPTED_PREFIXES": json.dumps(self._config.accepted_prefixes),
+            "ACCEPTED_SUFFIXES": json.dumps(self._config.accepted_suffixes),
+        }
+
+    def allow_starting(self, function: PipelineFunction) -> None:
+        """Allow a function to start executions, and to look up an object's version where nothing names one."""
+        function.allow(["states:StartExecution"], self._arn("stateMachine", self._config.workflow_name))
+        if self._config.workflow_type == "STANDARD":  # whose names stay taken, maybe by an execution that ended
+            function.allow(["states:DescribeExecution"], self._arn("execution", f"{self._config.workflow_name}:*"))
+        function.allow(["s3:ListBucketVersions"], self._raw_bucket.bucket_arn)
+        # An execution's input is encrypted when it starts.
+        self._zone.allow(function.role, *MESSAGES, via="states")
+
+    def _arn(self, resource: str, name: str) -> str:
+        """Return the ARN of the state machine, or of its executions."""
+        return Stack.of(self).format_arn(
+            service="states", resource=resource, resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
 
     def _definition(self, raw_bucket: s3.Bucket) -> sfn.IChainable:
         self._on_error = self._error_path()
         self._on_rejection = self._quarantine_path(raw_bucket)
         deidentification = self._step(
-            Function.DEIDENTIFICATION,
+            self.steps.deidentification,
             states=(
                 State.DEIDENTIFICATION_STEP,
                 State.CHECK_DEIDENTIFICATION_STATUS,
@@ -121,13 +163,13 @@ class ProcessingWorkflow(Construct):
             unless=self._duplicate_path(),
         )
         validation = self._step(
-            Function.VALIDATION,
+            self.steps.validation,
             states=(State.VALIDATION_STEP, State.CHECK_VALIDATION_STATUS, State.PARSE_VALIDATION_RESULT),
             keeps=VALIDATION_RESULT,
             then=deidentification,
         )
         return self._step(
-            Function.INGESTION,
+            self.steps.ingestion,
             states=(State.INGESTION_STEP, State.CHECK_INGESTION_STATUS, State.PARSE_INGESTION_RESULT),
             keeps=INGESTION_RESULT,
             then=validation,
@@ -135,7 +177,7 @@ class ProcessingWorkflow(Construct):
 
     def _step(
         self,
-        function: Function,
+        function: PipelineFunction,
         *,
         states: tuple[State, State, State],
         keeps: Mapping[str, str],
@@ -144,11 +186,11 @@ class ProcessingWorkflow(Construct):
     ) -> sfn.IChainable:
         """Invoke a function, look at its verdict, and keep what the next steps need."""
         step, check, parse = states
-        timeout = self._config.functions[function].timeout_seconds + TASK_MARGIN_SECONDS
-        invocation = tasks.LambdaInvoke(
+        invocation = invoke(
             self,
             step,
-            lambda_function=self._functions[function],
+            function,
+            config=self._config,
             # Whole, since a path can't name what may be missing: profile and release.
             payload=sfn.TaskInput.from_json_path_at("$$.Execution.Input"),
             result_selector={
@@ -157,10 +199,7 @@ class ProcessingWorkflow(Construct):
                 "Error": UNEXPECTED_STATUS,
             },
             result_path=STEP_PATH,
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
-        retry_patiently(invocation, self._config)
         invocation.add_catch(self._on_error, errors=[sfn.Errors.ALL], result_path=STEP_PATH)
         accepted, rejected = (sfn.Condition.number_equals(f"{STEP_PATH}.statusCode", code.value) for code in StatusCode)
         verdict = sfn.Choice(self, check)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from aws_cdk import ArnFormat, Duration, Stack
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
+from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction
 from imaging_pipeline.building_blocks.log_groups import log_group
-from imaging_pipeline.building_blocks.task_retries import SERVICE_TIMEOUT_SECONDS, TASK_MARGIN_SECONDS, retry_patiently
+from imaging_pipeline.building_blocks.task import SERVICE_TIMEOUT_SECONDS, invoke
 from imaging_pipeline.building_blocks.zones import Zone
-from imaging_pipeline.stages.config import StageConfig
+from imaging_pipeline.dicom_buckets import DicomBuckets
+from imaging_pipeline.phi.ledger import Ledger
+from imaging_pipeline.phi.processing_workflow import ProcessingWorkflow
 from runtime.contract.names import Function, ReplayState
+from runtime.contract.variables import ReplayVariables
 
 RESULTS_PREFIX = "replays/"
 ANSWER = "$.answer"
@@ -48,22 +51,32 @@ class ReplayWorkflow(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        config: StageConfig,
-        function: lambda_.Function,
-        raw_bucket: s3.Bucket,
-        operations_bucket: s3.Bucket,
+        platform: FunctionPlatform,
+        workflow: ProcessingWorkflow,
+        buckets: DicomBuckets,
+        ledger: Ledger,
         zone: Zone,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config = config
+        self._config = config = platform.config
+        function = PipelineFunction(
+            self,
+            platform=platform,
+            name=Function.REPLAY,
+            zone=zone,
+            model=ReplayVariables,
+            variables=workflow.starting_variables,
+        )
+        workflow.allow_starting(function)
+        ledger.allow(function.role, "GetItem", "UpdateItem")
         name = f"{config.name}-replay"
         self.log_group = log_group(self, "Logs", name=f"/aws/vendedlogs/states/{name}", config=config, zone=zone)
         each = sfn.DistributedMap(
             self,
             ReplayState.REPLAY_OBJECTS,
-            item_reader=sfn.S3ObjectsItemReader(bucket=raw_bucket, prefix=sfn.JsonPath.string_at("$.prefix")),
+            item_reader=sfn.S3ObjectsItemReader(bucket=buckets.raw, prefix=sfn.JsonPath.string_at("$.prefix")),
             item_selector={
-                "bucket": raw_bucket.bucket_name,
+                "bucket": buckets.raw.bucket_name,
                 "key": sfn.JsonPath.string_at("$$.Map.Item.Value.Key"),
                 "filter": sfn.JsonPath.object_at("$.filter"),
             },
@@ -72,7 +85,7 @@ class ReplayWorkflow(Construct):
             map_execution_type=sfn.StateMachineType.EXPRESS,
             # The emulator knows no ResultWriter, without which a map doesn't tell what its run is called.
             result_path=sfn.JsonPath.DISCARD if config.runs_on_this_machine else RUN,
-            result_writer_v2=None if config.runs_on_this_machine else _results(operations_bucket),
+            result_writer_v2=None if config.runs_on_this_machine else _results(buckets.operations),
         )
         each.item_processor(self._replay_object(function))
         self.state_machine = sfn.StateMachine(
@@ -121,18 +134,15 @@ class ReplayWorkflow(Construct):
         some = sfn.Condition.or_(*(sfn.Condition.number_greater_than(f"{COUNTS}.{count}", 0) for count in UNREPLAYED))
         return counting.next(sfn.Choice(self, ReplayState.ALL_REPLAYED).when(some, incomplete).otherwise(replayed))
 
-    def _replay_object(self, function: lambda_.Function) -> sfn.IChainable:
-        timeout = self._config.functions[Function.REPLAY].timeout_seconds + TASK_MARGIN_SECONDS
-        task = tasks.LambdaInvoke(
+    def _replay_object(self, function: PipelineFunction) -> sfn.IChainable:
+        task = invoke(
             self,
             ReplayState.REPLAY_OBJECT,
-            lambda_function=function,
+            function,
+            config=self._config,
             payload_response_only=True,
             result_path=ANSWER,
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(timeout)),
         )
-        retry_patiently(task, self._config)
         done = sfn.Succeed(self, ReplayState.OBJECT_REPLAYED, output_path=ANSWER)
         wait = sfn.Wait(self, ReplayState.AWAIT_VERDICT, time=sfn.WaitTime.duration(Duration.seconds(LOOK_SECONDS)))
         in_work = sfn.Choice(self, ReplayState.IN_WORK)

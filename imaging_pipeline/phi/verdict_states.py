@@ -7,11 +7,11 @@ from typing import Any
 
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.task_retries import SERVICE_TIMEOUT_SECONDS
+from imaging_pipeline.building_blocks.metrics import publishing_metrics
+from imaging_pipeline.building_blocks.task import SERVICE_TIMEOUT_SECONDS
 from imaging_pipeline.phi.audit import AuditTable
 from imaging_pipeline.phi.ledger import Ledger
 from imaging_pipeline.stages.config import StageConfig
@@ -173,15 +173,6 @@ class VerdictStates:
 def _any_shard(kind: str) -> str:
     """Return the expression of one of a kind's shards. Where `MathRandom` leaves out its end, the last stays empty."""
     return f"States.Format('{shard_key(kind, '{}')}', States.MathRandom(0, {SHARDS - 1}))"
-
-
-def publishing_metrics() -> iam.PolicyStatement:
-    """Return the right to publish metrics of the pipeline's namespace."""
-    return iam.PolicyStatement(
-        actions=["cloudwatch:PutMetricData"],
-        resources=["*"],  # the action knows no resources; the namespace bounds it
-        conditions={"StringEquals": {"cloudwatch:namespace": METRIC_NAMESPACE}},
-    )
 
 
 def _retry_patiently(task: sfn.CustomState) -> None:
