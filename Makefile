@@ -67,5 +67,6 @@ $(READY): $(LOCKS)
 	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes \
 	  --only-binary :all: $(addprefix -r ,$(LOCKS))
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
 	@$(BIN)/python -m pip check
 	@touch $@

@@ -3,16 +3,30 @@
 import argparse
 import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+)
 from pydantic import BaseModel
 
-from cli.stage import OperationError
+from cli.parser import add_json_argument, unknown
+from cli.stage import OperationError, connect
+from cli.tables import text_table
 from runtime.aws.retries import is_transient
+from runtime.dicom.findings import FINDINGS
 from runtime.observability.redaction import error_code
 
 Command = Callable[[argparse.Namespace], int]
@@ -21,23 +35,49 @@ TROUBLE: Final = (OperationError, ClientError, BotoCoreError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the stage, and the choice between a table for people and JSON Lines for machines."""
-    parser.add_argument("--stage", required=True, help="name of the stage, as dev or prod")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of a table")
+    """Declare the stage and where it is, and the choice between a table for people and JSON Lines for machines.
+
+    `--region` and `--profile` mean what they mean to the AWS CLI. A de-identification profile has another name where a
+    command takes one besides.
+    """
+    stage = os.environ.get("STAGE")
+    parser.add_argument(
+        "--stage",
+        default=stage,
+        required=not stage,
+        help="name of the stage, as dev or prod; default $STAGE",
+    )
+    parser.add_argument("--region", help="AWS region of the stage; default AWS_REGION, or the AWS profile's")
+    parser.add_argument("--profile", dest="aws_profile", help="AWS profile whose credentials are used")
+    add_json_argument(parser)
 
 
 def object_id(text: str) -> str:
     """Parse an object's id."""
-    if re.fullmatch(r"[0-9a-f]{32}", text) is None:
-        raise argparse.ArgumentTypeError("an object's id has 32 hexadecimal digits")
-    return text
+    if re.fullmatch(r"[0-9a-f]{32}", text.lower()) is None:
+        raise argparse.ArgumentTypeError(
+            "an object's id has 32 hexadecimal digits, as `quarantine list` and the logs tell it; this is none"
+        )
+    return text.lower()
 
 
 def moment(text: str) -> str:
     """Parse a time in UTC, or its beginning: it is compared with the ledger's times as text."""
-    if re.fullmatch(r"\d{4}-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,3})?)?)?Z?)?)?", text, re.ASCII) is None:
+    beginning = text.removesuffix("Z").replace(" ", "T")
+    if re.fullmatch(r"\d{4}-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,3})?)?)?)?)?", beginning, re.ASCII) is None:
         raise argparse.ArgumentTypeError("say it in UTC as 2026-11-23 or 2026-11-23T14:30")
-    return text.removesuffix("Z")
+    try:
+        datetime.fromisoformat(beginning + "0001-01-01T00:00:00.000"[len(beginning) :])
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"no calendar or clock has {text}") from None
+    return beginning
+
+
+def reason_code(text: str) -> str:
+    """Parse the code of a reason for which an object is in quarantine."""
+    if text not in FINDINGS:
+        raise argparse.ArgumentTypeError(unknown(text, FINDINGS))
+    return text
 
 
 def tells_trouble(command: Command) -> Command:
@@ -49,6 +89,7 @@ def tells_trouble(command: Command) -> Command:
     @functools.wraps(command)
     def run(arguments: argparse.Namespace) -> int:
         try:
+            connect(arguments.aws_profile, arguments.region)
             return command(arguments)
         except TROUBLE as error:
             complain(arguments, sentence(error))
@@ -60,10 +101,28 @@ def tells_trouble(command: Command) -> Command:
 def sentence(error: Exception) -> str:
     """Return what there is to say of one of `TROUBLE`."""
     if isinstance(error, ClientError):
-        return f"AWS refused {error.operation_name}: {error_code(error)}."
+        return f"AWS refused {error.operation_name}: {error_code(error)}.{_advice(error_code(error))}"
     if isinstance(error, BotoCoreError):
-        return f"AWS can't be asked: {type(error).__name__}. Check credentials, region and network."
+        return next((text for kinds, text in _CAUSES.items() if isinstance(error, kinds)), _UNREACHABLE)
     return str(error)
+
+
+_CAUSES: Final[dict[tuple[type[BotoCoreError], ...], str]] = {
+    (NoRegionError,): "No region is chosen: add --region, or set AWS_REGION.",
+    (ProfileNotFound,): "The AWS configuration has no such profile: check --profile, or AWS_PROFILE.",
+    (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError): (
+        "There are no usable AWS credentials: sign in, or name an AWS profile with --profile."
+    ),
+}
+_UNREACHABLE: Final = "AWS can't be reached: check region and network."
+
+
+def _advice(code: str) -> str:
+    if code.startswith("AccessDenied"):
+        return " The credentials lack the right to it: docs/rights.md says what each command needs."
+    if code.startswith(("ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId")):
+        return " The credentials are not accepted any more: sign in again."
+    return ""
 
 
 def start_each(arguments: argparse.Namespace, object_ids: Sequence[str], start: Callable[[str], bool]) -> int:
@@ -109,13 +168,5 @@ def print_json(models: Iterable[BaseModel | dict[str, object]]) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print columns as wide as their widest cell. What would control the terminal is escaped."""
-    cells = [list(header), *([_printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        sys.stdout.write("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
-
-
-def _printable(cell: object) -> str:
-    text = "-" if cell is None else str(cell)
-    return text if text.isprintable() else repr(text)
+    """Print a table as wide as the terminal."""
+    sys.stdout.write(text_table([header, *rows]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from runtime.deidentification.profile import Profile, ProfileError, load_profile, parse_profile, profile_names
 
 DEFAULT_PROFILE = "research"
+METAVAR = "PROFILE"
 
 
 def add_profile_argument(parser: argparse.ArgumentParser, *, default: str | None) -> None:
@@ -16,7 +17,7 @@ def add_profile_argument(parser: argparse.ArgumentParser, *, default: str | None
         "--profile",
         type=_profile,
         default=default,
-        metavar="PROFILE",
+        metavar=METAVAR,
         help=f"{' or '.join(profile_names())}, or a profile of your own as a .toml file"
         + ("" if default is None else f"; default {default}"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
 
 class OperationError(Exception):
     """What was asked for can't be done. The text is one sentence for the person who asked, without keys."""
+
+
+def connect(aws_profile: str | None = None, region: str | None = None) -> None:
+    """Choose whose credentials are used, and in which region: what is not said, the AWS configuration says.
+
+    boto3 itself reads the region from AWS_DEFAULT_REGION alone, the AWS CLI and the other SDKs from AWS_REGION first.
+    """
+    region = region or os.environ.get("AWS_REGION")
+    if aws_profile or region:
+        boto3.setup_default_session(profile_name=aws_profile, region_name=region)
 
 
 class Stage:
@@ -77,7 +88,12 @@ class Stage:
     @cached_property
     def principal(self) -> str:
         """ARN of the caller."""
-        return principal(sts_client(boto3.Session(), self.region))
+        return principal(sts_client(self.session, self.region))
+
+    @property
+    def session(self) -> boto3.Session:
+        """Of the caller's credentials."""
+        return boto3.DEFAULT_SESSION or boto3.Session()
 
     @property
     def region(self) -> str:

@@ -1,29 +1,96 @@
-"""Text tables for a terminal."""
+"""Text tables that fit a terminal: 80 columns where nothing tells its width, else the terminal's or `COLUMNS`."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
+from typing import Final
+
+_GAP: Final = "  "
+_LONGEST: Final = 1000
+"""Characters of a cell that are shown at all."""
+_UNBROKEN: Final = 32
+"""Characters of a word that stays whole where that is possible: an object's id."""
+_ENDS: Final = 16
+"""Characters of a `OneLine` that are left where space is short."""
 
 
-def text_table(rows: Sequence[Sequence[str]], *, widest: int = 60) -> str:
-    """Return rows as aligned columns, one line each, the last column as long as it is.
+class OneLine(str):
+    """Cell of which both ends matter, as a key or a value: shortened in the middle, never wrapped."""
+
+    __slots__ = ()
+
+
+def text_table(rows: Sequence[Sequence[object]], *, width: int | None = None) -> str:
+    """Return rows as aligned columns. Text is wrapped between words, what has none is shortened in the middle.
 
     Parameters
     ----------
     rows
-        The first one holds the headings.
-    widest
-        Characters after which a cell is cut, the last column's excepted.
+        The first one holds the headings. None is shown as a hyphen.
+    width
+        Columns of the terminal; by default those that it has.
     """
-    shown = [[*(shorten(cell, widest) for cell in row[:-1]), shorten(row[-1], 1000)] for row in rows]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]) - 1)]
-    lines = (
-        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in shown
-    )
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    shown = [[_cell(cell) for cell in row] for row in rows]
+    columns = list(zip(*shown, strict=True))
+    available = (width or shutil.get_terminal_size().columns) - len(_GAP) * (len(columns) - 1)
+    least = [max(map(_narrowest, column)) for column in columns]
+    widths = _fit([max(map(len, column)) for column in columns], least, available)
+    return "".join(line for row in shown for line in _lines(row, widths))
 
 
 def shorten(text: str, width: int) -> str:
-    """Return text that fits, without characters that would control the terminal or can't be encoded."""
-    safe = "".join(character if character.isprintable() else "\N{MIDDLE DOT}" for character in text)
-    return safe if len(safe) <= width else f"{safe[: width - 3]}..."
+    """Return text that fits, without its middle if need be, and with what would control the terminal escaped."""
+    safe = printable(text)
+    if len(safe) <= width:
+        return safe
+    kept = max(width - 3, 0)
+    return f"{safe[: kept - kept // 2]}{'...'[:width]}{safe[len(safe) - kept // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """Return text with characters escaped that would control the terminal or can't be encoded."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def _cell(value: object) -> str:
+    text = shorten("-" if value is None else str(value), _LONGEST)
+    return OneLine(text) if isinstance(value, OneLine) else text
+
+
+def _narrowest(cell: str) -> int:
+    """Return how much of its width a cell should not lose."""
+    if isinstance(cell, OneLine):
+        return min(len(cell), _ENDS)
+    return min(max(map(len, cell.split(" "))), _UNBROKEN)
+
+
+def _fit(natural: Sequence[int], least: Sequence[int], available: int) -> list[int]:
+    """Return the columns' widths: the wide ones give first, down to the least of each."""
+    for most in range(max(natural), 0, -1):
+        widths = [max(low, min(each, most)) for each, low in zip(natural, least, strict=True)]
+        if sum(widths) <= available:
+            return widths
+    return widths if max(least) == 1 else _fit(least, [1] * len(least), available)
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+    height = max(map(len, cells))
+    padded = [[*lines, *[""] * (height - len(lines))] for lines in cells]
+    return [
+        _GAP.join(f"{part:{width}}" for part, width in zip(line, widths, strict=True)).rstrip() + "\n"
+        for line in zip(*padded, strict=True)
+    ]
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    if len(cell) <= width:
+        return [cell]
+    if isinstance(cell, OneLine):
+        return [shorten(cell, width)]
+    words = " ".join(shorten(word, width) for word in cell.split(" "))
+    return textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False)

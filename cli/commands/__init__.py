@@ -1,4 +1,4 @@
-"""The sub-commands of `python -m runtime`.
+"""The sub-commands of `imaging-pipeline`.
 
 Each is a module of this package that is imported when it is called, with two functions: `add_arguments(parser)` and
 `run(arguments)`, which returns the exit status.
@@ -15,5 +15,6 @@ COMMANDS = {
     "dead-letters": "Count what could not be delivered, and deliver it.",
     "audit": "Answer what auditors ask: verdicts, releases and download links.",
     "schemas": "Write the JSON schemas of the events, the study manifest and the audit records.",
+    "completion": "Print the script by which a shell completes commands, options and values.",
 }
 """What each sub-command does; its module has the same name, with underscores."""

@@ -1,17 +1,23 @@
-"""`python -m runtime audit`: who de-identified, released or handed out what, when, and by what."""
+"""`imaging-pipeline audit`: who de-identified, released or handed out what, when, and by what."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
 
 from cli import console
 from cli.stage import Stage
+from cli.tables import printable, shorten
+from cli.words import in_words, minute
 from runtime.aws.audit import AuditLog
 from runtime.contract.audit import AuditEvent, AuditRecord
 
-_FACTS = ("profile", "profile_hash", "key_id", "code_version", "reason_codes", "error", "duplicate_of")
-"""What a table tells of a record besides its own columns; `--json` tells all."""
+_FACTS = ("profile", "profile_hash", "key_id", "code_version", "error", "duplicate_of")
+"""What people are told of a record besides what, when and by whom; `--json` tells all."""
 _SHOWN_DIGITS = 12
-"""Of a hash in a table."""
+"""Of a hash."""
+_INDENT = "    "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--since", type=console.moment, metavar="TIME", help="all since then, in UTC, as 2026-11-23")
     parser.add_argument("--until", type=console.moment, metavar="TIME", help="with --since: before then")
     parser.add_argument(
-        "--event", action="append", type=AuditEvent, choices=list(AuditEvent), help="only these; may be given often"
+        "--event",
+        action="append",
+        choices=[event.value for event in AuditEvent],
+        metavar="EVENT",
+        help=f"only these; may be given often: {', '.join(AuditEvent)}",
     )
     parser.add_argument("--by", metavar="NAME", help="only what a person released, or a principal did: part of its ARN")
     parser.add_argument("--profile-hash", metavar="HASH", help="only by this profile; its beginning suffices")
@@ -43,9 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(record.model_dump(mode="json", exclude_none=True) for record in records)
     else:
-        console.print_table(("AT", "EVENT", "SUBJECT", "ATTEMPT", "BY", "FACTS"), map(_row, records))
-    console.complain(arguments, f"{len(records)} records")
+        sys.stdout.writelines(map(_paragraph, records))
+    console.complain(arguments, f"{len(records)} records" if records else _nothing(arguments))
     return 0 if records else 1
+
+
+def _nothing(arguments: argparse.Namespace) -> str:
+    """Say that nothing was found, and of what there is nothing at all."""
+    if arguments.object:
+        return f"there is no record of {arguments.object}: no object with this id has a verdict in this stage."
+    if arguments.output_key:
+        return "there is no record of a result with this key, or of this study."
+    return "0 records"
 
 
 def _found(arguments: argparse.Namespace, stage: Stage) -> Iterator[AuditRecord]:
@@ -58,7 +77,7 @@ def _found(arguments: argparse.Namespace, stage: Stage) -> Iterator[AuditRecord]
         for log in (stage.audit, stage.link_audit):
             yield from log.of_output(arguments.output_key)
     else:
-        for event in arguments.event or AuditEvent:
+        for event in map(AuditEvent, arguments.event or AuditEvent):
             log = _log(stage, event)
             yield from log.of_event(event, since=arguments.since, until=arguments.until or "~")
 
@@ -78,15 +97,30 @@ def _wanted(arguments: argparse.Namespace, record: AuditRecord) -> bool:
     )
 
 
-def _row(record: AuditRecord) -> Sequence[object]:
-    who = record.by or record.principal
-    facts = {name: getattr(record, name) for name in _FACTS}
+def _paragraph(record: AuditRecord) -> str:
+    """Return a line that says what happened when and to what, and below it all else, as wide as the terminal."""
+    width = shutil.get_terminal_size().columns
+    what = f"{minute(record.at)}  {record.event:<11}  "
+    attempt = f"  attempt {record.attempt}" if record.attempt is not None else ""
+    heading = f"{what}{shorten(record.subject, max(width - len(what) - len(attempt), 16))}{attempt}"
+    details = [
+        line
+        for detail in _details(record)
+        for line in textwrap.wrap(printable(detail), width - len(_INDENT), break_on_hyphens=False)
+    ]
+    return "".join(f"{line}\n" for line in (heading, *(f"{_INDENT}{detail}" for detail in details)))
+
+
+def _details(record: AuditRecord) -> Iterator[str]:
+    if who := record.by or record.principal:
+        yield f"by {who}"
     if record.event is AuditEvent.LINK_ISSUED:
-        facts |= {"for": record.recipient, "until": record.expires_at}
+        yield f"for {record.recipient} until {minute(record.expires_at or '-')}"
     elif record.output_key:
-        facts |= {"output_key": record.output_key}
-    shown = (f"{name}={_shown(str(value))}" for name, value in facts.items() if value is not None)
-    return record.at, record.event, record.subject, record.attempt, who, " ".join(shown)
+        yield f"result {record.output_key}"
+    yield from in_words((record.reason_codes or "").split())
+    facts = {name: getattr(record, name) for name in _FACTS}
+    yield "  ".join(f"{name}={_shown(str(value))}" for name, value in facts.items() if value is not None)
 
 
 def _shown(value: str) -> str:

@@ -1,4 +1,4 @@
-"""`python -m runtime dead-letters`: what the asynchronous edges could not deliver."""
+"""`imaging-pipeline dead-letters`: what the asynchronous edges could not deliver."""
 
 import argparse
 
@@ -16,7 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     console.add_common_arguments(listing)
     replaying = actions.add_parser("replay", help="deliver them to where they were going; mend the reason before")
     console.add_common_arguments(replaying)
-    replaying.add_argument("edges", nargs="*", type=Edge, metavar="EDGE", help=f"{', '.join(Edge)}; default: all")
+    replaying.add_argument(
+        "edges",
+        nargs="*",
+        choices=[edge.value for edge in Edge],
+        metavar="EDGE",
+        help=f"{', '.join(Edge)}; default: all",
+    )
 
 
 @console.tells_trouble
@@ -30,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             console.print_table(("EDGE", "MESSAGES", "HIDDEN"), ((w.edge, w.visible, w.hidden) for w in waiting))
         return 0
-    replayed = [dead_letters.replay(edge) for edge in arguments.edges or list(Edge)]
+    replayed = [dead_letters.replay(edge) for edge in map(Edge, arguments.edges or Edge)]
     if arguments.json:
         console.print_json(replayed)
     else:

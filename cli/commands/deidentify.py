@@ -1,4 +1,4 @@
-"""`python -m runtime deidentify`: what the pipeline does, on files of this machine."""
+"""`imaging-pipeline deidentify`: what the pipeline does, on files of this machine."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from typing import Final, TextIO
 
 from cli.deidentification.comparison import print_comparison
 from cli.deidentification.folder import FileOutcome, FolderDeidentifier, Verdict, find_files
+from cli.parser import add_json_argument
 from cli.profiles import DEFAULT_PROFILE, add_profile_argument
-from cli.tables import shorten, text_table
+from cli.tables import OneLine, text_table
+from cli.words import in_words
 from runtime.contract.objects import Severity
 from runtime.deidentification.engine import Deidentifier
 from runtime.deidentification.profile import Profile
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     key.add_argument("--generate-key", type=Path, metavar="FILE", help="make a key, keep it in this new file, use it")
     parser.add_argument("--workers", type=_count, default=_cores(), metavar="N", help="processes; default all cores")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what became of each file, as JSON lines")
+    add_json_argument(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="write nothing; show each header before and after, side by side"
     )
@@ -88,13 +91,16 @@ def _run(arguments: argparse.Namespace, files: list[Path], pseudonyms: Pseudonym
             for outcome in _outcomes(files, arguments, (arguments.profile, pseudonyms, output, partial)):
                 if report is not None:
                     report.write(outcome.model_dump_json(exclude_none=True) + "\n")
+                if arguments.json:
+                    sys.stdout.write(outcome.model_dump_json(exclude_none=True) + "\n")
                 outcomes.append(outcome.model_copy(update={"report": None}))
                 progress.show(outcomes)
         except BrokenProcessPool:
             progress.clear()
             sys.stderr.write("deidentify: a worker process was killed, most likely for want of memory; run again\n")
         progress.clear()
-    sys.stdout.write(_summary(outcomes, len(files), time.monotonic() - started))
+    if not arguments.json:
+        sys.stdout.write(_summary(outcomes, len(files), time.monotonic() - started))
     succeeded = sum(outcome.verdict in SUCCESSES for outcome in outcomes)
     return 0 if succeeded == len(files) else 1
 
@@ -257,21 +263,24 @@ def _summary(outcomes: Sequence[FileOutcome], total: int, seconds: float) -> str
     """Return the table of verdicts with their reasons, the speed, and the first files that were not delivered."""
     verdicts = Counter(outcome.verdict for outcome in outcomes)
     size = sum(outcome.output_size for outcome in outcomes)
-    rows = [("VERDICT", "FILES", "REASON")]
+    rows: list[tuple[str, ...]] = [("VERDICT", "FILES", "REASON")]
     for verdict in Verdict:
         if verdicts[verdict]:
             rows.append((verdict.value, str(verdicts[verdict]), ""))
             reasons = Counter(reason for each in outcomes if each.verdict is verdict for reason in _reasons(each))
-            rows += [("", f"  {count}", reason) for reason, count in reasons.most_common()]
+            rows += [("", f"  {count}", *in_words([reason])) for reason, count in reasons.most_common()]
     if len(outcomes) < total:
         rows.append(("not tried", str(total - len(outcomes)), ""))
     done = len(outcomes)
     speed = f"{done} files in {seconds:.1f} s: {done / seconds:.0f} files/s, {size / 1e6:.1f} MB written\n"
     rest = [outcome for outcome in outcomes if outcome.verdict not in SUCCESSES]
-    listed = [f"{each.verdict}: {shorten(each.source, 200)}: {' '.join(_reasons(each))}\n" for each in rest[:_LISTED]]
+    listed = [(each.verdict, OneLine(each.source), " ".join(_reasons(each))) for each in rest[:_LISTED]]
+    parts = [text_table(rows), speed]
+    if listed:
+        parts.append("\n" + text_table([("VERDICT", "FILE", "REASON"), *listed]))
     if len(rest) > _LISTED:
-        listed.append(f"and {len(rest) - _LISTED} more, which --report FILE lists\n")
-    return text_table(rows) + speed + "".join(listed)
+        parts.append(f"and {len(rest) - _LISTED} more, which --report FILE lists\n")
+    return "".join(parts)
 
 
 def _reasons(outcome: FileOutcome) -> list[str]:

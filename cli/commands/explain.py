@@ -1,17 +1,20 @@
-"""`python -m runtime explain`: what profiles do to an attribute, and why; or to all, as a table to sign off."""
+"""`imaging-pipeline explain`: what profiles do to an attribute, and why; or to all, as a table to sign off."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from pydicom._dicom_dict import DicomDictionary
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from cli.deidentification.explanation import Explanation, explain
+from cli.parser import add_json_argument, proposal
 from cli.profiles import DEFAULT_PROFILE, add_profile_argument
 from cli.tables import text_table
 from runtime.deidentification.profile import Profile, load_profile, profile_names
@@ -28,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("tag", type=_tag, nargs="?", metavar="TAG", help="keyword, (gggg,eeee) or ggggeeee")
     which.add_argument("--all", action="store_true", help="every attribute that the profile names, as a table")
     add_profile_argument(parser, default=None)
+    add_json_argument(parser)
     parser.add_argument("--creator", metavar="TEXT", help="private creator of a private TAG")
     parser.add_argument(
         "--sop-class",
@@ -41,12 +45,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was asked for."""
     if arguments.all:
-        profile = arguments.profile or load_profile(DEFAULT_PROFILE)
-        sys.stdout.write(profile_text(profile, arguments.sop_class))
+        profiles = [arguments.profile or load_profile(DEFAULT_PROFILE)]
     else:
         profiles = [arguments.profile] if arguments.profile else [load_profile(name) for name in profile_names()]
+    if arguments.json:
+        for profile in profiles:
+            sys.stdout.writelines(f"{json.dumps(document)}\n" for document in _documents(arguments, Ruleset(profile)))
+    elif arguments.all:
+        sys.stdout.write(profile_text(profiles[0], arguments.sop_class))
+    else:
         sys.stdout.write(attribute_text(arguments.tag, profiles, arguments.sop_class, arguments.creator))
     return 0
+
+
+def _documents(arguments: argparse.Namespace, ruleset: Ruleset) -> Iterator[dict[str, object]]:
+    """Yield what a profile does to each attribute that was asked for, for machines."""
+    for tag in _named_tags(ruleset.profile) if arguments.all else [arguments.tag]:
+        explanation = explain(ruleset, (tag,), sop_class_uid=arguments.sop_class, creator=arguments.creator)
+        name, vr = _name_and_vr(tag)
+        yield {
+            "profile": ruleset.profile.name,
+            "tag": _digits(tag),
+            "attribute": name,
+            "vr": vr,
+            "action": explanation.action,
+            "by_type": explanation.by_type if explanation.action.is_compound else None,
+            "type": explanation.type,
+            "reason": explanation.reason,
+        }
 
 
 def attribute_text(tag: int, profiles: Iterable[Profile], sop_class_uid: str, creator: str | None) -> str:
@@ -62,13 +88,18 @@ def profile_text(profile: Profile, sop_class_uid: str) -> str:
     """Return all that a profile does, for whoever has to answer for it."""
     ruleset = Ruleset(profile)
     rows = [("TAG", "ATTRIBUTE", "VR", "BASIC", "ACTION", "WHY")]
-    for tag in sorted({rule.tag for rule in rules() if rule.tag} | {override.tag for override in profile.overrides}):
+    for tag in _named_tags(profile):
         explanation = explain(ruleset, (tag,), sop_class_uid=sop_class_uid)
         rule = rule_for(tag)
         basic = rule.basic if rule else "-"
         name, vr = _name_and_vr(tag)
         rows.append((_digits(tag), name, vr, basic, _action(explanation), explanation.reason))
     return f"{_introduction(ruleset)}\n{text_table(rows)}\n{_REST}"
+
+
+def _named_tags(profile: Profile) -> list[int]:
+    """Return the attributes that the table or the profile names, repeating groups excepted."""
+    return sorted({rule.tag for rule in rules() if rule.tag} | {override.tag for override in profile.overrides})
 
 
 def _introduction(ruleset: Ruleset) -> str:
@@ -141,12 +172,20 @@ def _tag(text: str) -> int:
     known = {rule.keyword.lower(): rule.tag for rule in rules() if rule.tag is not None}
     tag = tag_for_keyword(text) or known.get(text.lower())
     if tag is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a keyword of DICOM PS3.6 nor a tag such as (0010,0010)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a keyword of DICOM PS3.6 nor a tag such as (0010,0010){proposal(text, _keywords())}"
+        )
     return tag
+
+
+def _keywords() -> list[str]:
+    return [entry[4] for entry in DicomDictionary.values() if entry[4]]
 
 
 def _sop_class(text: str) -> str:
     uid = _SOP_CLASSES.get(text, text)
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)+", uid, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a SOP class's keyword nor a UID")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a SOP class's keyword nor a UID{proposal(text, list(_SOP_CLASSES))}"
+        )
     return uid

@@ -1,14 +1,15 @@
-"""`python -m runtime links`: time-limited download links on the command line."""
+"""`imaging-pipeline links`: time-limited download links on the command line."""
 
 import argparse
 import os
 import re
-from collections.abc import Iterator
+import sys
 
 from cli import console
 from cli.operations import links as delivery
-from cli.operations.links import DEFAULT_EXPIRY_SECONDS, MAXIMUM_EXPIRY_SECONDS, DeliveryError, DownloadBatch
+from cli.operations.links import DEFAULT_EXPIRY_SECONDS, MAXIMUM_EXPIRY_SECONDS, DeliveryError
 from cli.stage import Stage
+from cli.tables import printable
 from runtime.contract.names import Output
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--for",
         dest="recipient",
         type=_recipient,
+        required=True,
         metavar="WHOM",
         help="who gets the links, or for what: kept in the audit log with who asked",
     )
@@ -39,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @console.tells_trouble
 def run(arguments: argparse.Namespace) -> int:
-    """Print a link, or the reason why there is none, for every object asked for."""
-    delivery.logger.setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL", "ERROR"))  # the table says it already
+    """Print a link a line, and on standard error why there is none, for the objects asked for."""
+    delivery.logger.setLevel(os.environ.get("POWERTOOLS_LOG_LEVEL", "ERROR"))  # the messages say it already
     stage = Stage(arguments.stage)
     try:
         handler = delivery.PresignedUrlHandler(
@@ -48,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             stage.region,
             audit=stage.link_audit,
             recipient=arguments.recipient,
+            session=stage.session,
         )
         keys = arguments.keys or list(handler.keys(arguments.prefix))
         batch = handler.generate_secure_download_urls(keys, arguments.expires)
@@ -60,8 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json([*batch.links, *batch.failures])
     else:
-        console.print_table(("KEY", "EXPIRES", "LINK"), _rows(batch))
-    console.complain(arguments, f"{len(batch.links)} given, {len(batch.failures)} failed")
+        for link in batch.links:
+            sys.stdout.write(f"{link.url}\n")
+        for failure in batch.failures:
+            console.complain(arguments, f"{printable(failure.key)}: {failure.message}")
+    until = min((f" until {link.expires_at:%Y-%m-%d %H:%M} UTC" for link in batch.links), default="")
+    console.complain(arguments, f"{len(batch.links)} given{until}, {len(batch.failures)} failed")
     return 1 if batch.failures else 0
 
 
@@ -77,8 +84,3 @@ def _recipient(text: str) -> str:
     if not 1 <= len(text.strip()) <= 200:
         raise argparse.ArgumentTypeError("say it in 1 to 200 characters")
     return text.strip()
-
-
-def _rows(batch: DownloadBatch) -> Iterator[tuple[str, str, str]]:
-    yield from ((link.key, f"{link.expires_at:%Y-%m-%d %H:%M:%SZ}", link.url) for link in batch.links)
-    yield from ((failure.key, failure.code, failure.message) for failure in batch.failures)

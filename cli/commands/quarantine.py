@@ -1,4 +1,4 @@
-"""`python -m runtime quarantine`: what was not released and why, and the ways back into work."""
+"""`imaging-pipeline quarantine`: what was not released and why, and the ways back into work."""
 
 import argparse
 import sys
@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     console.add_common_arguments(retrying)
     _add_filters(retrying)
     retrying.add_argument(
-        "--profile", choices=profile_names(), help="de-identification profile instead of the last attempt's"
+        "--deidentification-profile",
+        dest="profile",
+        choices=profile_names(),
+        help="instead of the last attempt's; --profile is the AWS one",
     )
     retrying.add_argument("object_ids", nargs="*", type=console.object_id, metavar="OBJECT_ID")
 

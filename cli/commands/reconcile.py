@@ -1,4 +1,4 @@
-"""`python -m runtime reconcile`: the hourly comparison of raw bucket, ledger and processed bucket, now.
+"""`imaging-pipeline reconcile`: the hourly comparison of raw bucket, ledger and processed bucket, now.
 
 The stage's own function does it, with its rights and settings, so that the caller needs none of the PHI zone's.
 """

@@ -1,4 +1,4 @@
-"""`python -m runtime redrive`: the next attempt at objects whose execution failed.
+"""`imaging-pipeline redrive`: the next attempt at objects whose execution failed.
 
 Step Functions' own redrive would begin at the state that failed the execution on purpose, and change nothing.
 """
@@ -8,6 +8,7 @@ import argparse
 from cli import console
 from cli.operations import quarantine
 from cli.stage import Stage
+from cli.words import minute
 from runtime.contract.ledger import LedgerStatus
 from runtime.ledger.rows import Row
 
@@ -50,7 +51,7 @@ def _list(arguments: argparse.Namespace, stage: Stage) -> None:
         columns = {"object_id", "updated_at", "attempt", "error"}
         console.print_json(row.model_dump(mode="json", include=columns) for row in rows)
     else:
-        table = ((row.object_id, row.updated_at, row.attempt, row.error) for row in rows)
+        table = ((row.object_id, minute(row.updated_at), row.attempt, row.error) for row in rows)
         console.print_table(("OBJECT", "SINCE", "ATTEMPT", "ERROR"), table)
 
 

@@ -1,4 +1,4 @@
-"""`python -m runtime replay`: start the replay workflow over the raw bucket or a prefix of it."""
+"""`imaging-pipeline replay`: start the replay workflow over the raw bucket or a prefix of it."""
 
 import argparse
 import sys

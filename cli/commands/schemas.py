@@ -1,7 +1,8 @@
-"""`python -m runtime schemas`: the JSON schemas of what consumers and auditors get, as docs/schemas has them."""
+"""`imaging-pipeline schemas`: the JSON schemas of what consumers and auditors get, as docs/schemas has them."""
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from runtime.contract.audit import AuditRecord
@@ -18,14 +19,18 @@ MODELS: dict[str, type[Published]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/schemas"), help="default: docs/schemas")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where they are written, a file each")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write a file for each schema."""
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name, text in schemas().items():
-        (arguments.folder / name).write_text(text, encoding="utf-8")
+    try:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in schemas().items():
+            (arguments.folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        sys.stderr.write(f"schemas: {error.filename}: {error.strerror}\n")
+        return 2
     return 0
 
 

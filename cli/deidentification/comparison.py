@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from cli.deidentification.explanation import explain
 from cli.deidentification.folder import printable_path
-from cli.tables import shorten, text_table
+from cli.tables import OneLine, shorten, text_table
 from runtime.contract.objects import Finding, Severity
 from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.profile import Profile
@@ -49,7 +49,7 @@ def print_comparison(files: Sequence[Path], profile: Profile, pseudonyms: Pseudo
     deidentifier, ruleset = Deidentifier(profile, pseudonyms), Ruleset(profile)
     refused = 0
     for path in files:
-        sys.stdout.write(f"{shorten(printable_path(path), 200)}\n")
+        sys.stdout.write(f"{shorten(printable_path(path), 80)}\n")
         try:
             sys.stdout.write(_comparison(read_header(FileSource(path)), deidentifier, ruleset))
         except RejectedError as rejection:
@@ -73,7 +73,8 @@ def _comparison(header: Header, deidentifier: Deidentifier, ruleset: Ruleset) ->
     before = _entries(header)
     rows: list[tuple[str, ...]] = [("ATTRIBUTE", "BEFORE", "AFTER", "ACTION", "WHY")]
     rows += _rows(before, after, ruleset, header.text(_SOP_CLASS_UID) or "")
-    return f"{text_table(rows, widest=_VALUE_WIDTH)}All else is kept. Output key: {result.output_key}\n\n"
+    table = text_table([[*map(OneLine, row[:3]), *row[3:]] for row in rows])
+    return f"{table}All else is kept. Output key: {result.output_key}\n\n"
 
 
 def _rows(

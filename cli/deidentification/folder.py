@@ -119,11 +119,13 @@ class FolderDeidentifier:
             findings = tuple(reported(rejection.findings))
             return FileOutcome(source=source, verdict=Verdict.QUARANTINED, findings=findings)
         except OSError as error:
-            return FileOutcome(source=source, verdict=Verdict.FAILED, problem=error.strerror or type(error).__name__)
+            return FileOutcome(source=source, verdict=Verdict.FAILED, problem=error.strerror or "It can't be read.")
         except FileChangedError:
             return FileOutcome(source=source, verdict=Verdict.FAILED, problem="The file changed while it was read.")
-        except Exception as error:  # noqa: BLE001 - a defect that one file shows must not lose the others' verdicts
-            return FileOutcome(source=source, verdict=Verdict.FAILED, problem=f"Unexpected {type(error).__name__}.")
+        except Exception:  # noqa: BLE001 - a defect that one file shows must not lose the others' verdicts
+            return FileOutcome(
+                source=source, verdict=Verdict.FAILED, problem="A defect: report what kind of file it is."
+            )
 
     def _deliver(self, path: Path) -> FileOutcome:
         state = _State.of(path)

@@ -206,7 +206,7 @@ class PresignedUrlHandler:
             self._sts = sts_client(session, region)
             self._credentials = session.get_credentials()
         except (BotoCoreError, ValueError) as error:
-            raise ConfigurationError(type(error).__name__) from error
+            raise ConfigurationError from error
 
     def generate_secure_download_url(self, key: str, expires_in: int = DEFAULT_EXPIRY_SECONDS) -> DownloadLink:
         """Give a link that downloads the object as an `application/dicom` attachment.
@@ -297,8 +297,8 @@ class PresignedUrlHandler:
             token = self._credentials.get_frozen_credentials().token  # refreshes what is about to expire
         except RuntimeError as error:
             raise _delivery_error(error) from None
-        except (BotoCoreError, ClientError) as error:
-            raise CredentialsUnavailableError(type(error).__name__) from None
+        except (BotoCoreError, ClientError):
+            raise CredentialsUnavailableError from None
         session_end: datetime | None = getattr(self._credentials, "_expiry_time", None)
         if session_end is not None:
             seconds_left = int((session_end - datetime.now(UTC)).total_seconds())
@@ -354,8 +354,8 @@ class PresignedUrlHandler:
             )
         except ClientError as error:
             raise AuditUnavailableError(error_code(error)) from None
-        except (BotoCoreError, RuntimeError) as error:
-            raise AuditUnavailableError(type(error).__name__) from None
+        except (BotoCoreError, RuntimeError):
+            raise AuditUnavailableError from None
 
     @cached_property
     def _principal(self) -> str:
@@ -415,7 +415,7 @@ def _delivery_error(error: BotoCoreError | ClientError | RuntimeError) -> Delive
     if isinstance(error, NoCredentialsError | CredentialRetrievalError):
         return CredentialsUnavailableError()
     if not isinstance(error, ClientError):
-        return StorageUnavailableError(type(error).__name__)
+        return StorageUnavailableError()
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status == 404:
         return ObjectNotFoundError()

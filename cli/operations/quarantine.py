@@ -120,7 +120,9 @@ def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | No
     opened = row.status is LedgerStatus.RECEIVED
     if opened and profile not in (None, row.requested_profile):
         was = row.requested_profile or "the stage's profile"
-        raise OperationError(f"{row.object_id}: its next attempt was opened with {was}; start it without --profile.")
+        raise OperationError(
+            f"{row.object_id}: its next attempt was opened with {was}; start it without --deidentification-profile."
+        )
     execution = row.current_attempt if opened else row.next_attempt(profile=profile)
     return patiently(lambda: start_attempt(ledger, executions, execution), within(START_SECONDS))
 

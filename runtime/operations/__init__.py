@@ -1,4 +1,4 @@
 """What keeps a stage in order: quarantine, redrive, reconciliation, replay, study completeness, dead letters.
 
-Shared by the scheduled functions and by the commands of `python -m runtime`.
+Shared by the scheduled functions and by the commands of `imaging-pipeline`.
 """

@@ -137,7 +137,7 @@ def throughput(scratch: Path) -> str:
         data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{number}")
         data_set.save_as(folder / f"{number}.dcm")
     say(f"De-identifying a folder of {FILES} files")
-    command = [sys.executable, "-m", "runtime", "deidentify", str(folder), str(scratch / "out")]
+    command = [sys.executable, "-m", "cli", "deidentify", str(folder), str(scratch / "out")]
     started = time.perf_counter()
     subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PSEUDONYM_KEY": "5a" * 32}, check=True, stdout=subprocess.DEVNULL

@@ -176,9 +176,9 @@ class Deployed:
         return killed
 
     def run(self, *arguments: str, endpoint: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command of `python -m runtime` for the stage, as an operator does."""
+        """Run a command of `imaging-pipeline` for the stage, as an operator does."""
         return subprocess.run(
-            [sys.executable, "-m", "runtime", *arguments, "--stage", STAGE],
+            [sys.executable, "-m", "cli", *arguments, "--stage", STAGE],
             cwd=PROJECT_ROOT,
             env={**self.environment, **({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})},
             capture_output=True,

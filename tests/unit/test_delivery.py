@@ -528,4 +528,4 @@ def test_should_explain_wrong_usage(arguments: tuple[str, ...], capsys: pytest.C
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
-    assert "usage: python -m runtime" in capsys.readouterr().err
+    assert "usage: imaging-pipeline" in capsys.readouterr().err

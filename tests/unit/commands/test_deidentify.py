@@ -277,7 +277,7 @@ def test_should_leave_no_half_result_when_it_is_stopped(how: signal.Signals, tmp
             f"1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.1{number:04}".encode(),
         )
         (folder / str(number)).write_bytes(content)
-    command = [sys.executable, "-m", "runtime", "deidentify", str(folder), str(output), "--workers", "2"]
+    command = [sys.executable, "-m", "cli", "deidentify", str(folder), str(output), "--workers", "2"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {KEY_VARIABLE: KEY}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while not list(output.glob("*/*/*/*.dcm")) and time.monotonic() < deadline:
