@@ -65,6 +65,8 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"there is no option {option}{proposal(option, options)}")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
+        if value == []:  # of arguments that may be left out, and were
+            return
         if action.choices is not None and value not in action.choices:
             raise argparse.ArgumentError(action, unknown(str(value), action.choices))
 

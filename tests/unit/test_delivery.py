@@ -308,10 +308,10 @@ def test_should_refuse_what_cannot_be_a_bucket(bucket: str) -> None:
 
 def test_should_refuse_an_unknown_profile_and_an_impossible_region(monkeypatch: pytest.MonkeyPatch) -> None:
     audit = untouched_log()
-    with pytest.raises(delivery.ConfigurationError, match="InvalidRegionError"):
+    with pytest.raises(delivery.ConfigurationError, match="Check the bucket's name, the region"):
         PresignedUrlHandler(BUCKET, "eu west", audit=audit)
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
-    with pytest.raises(delivery.ConfigurationError, match="ProfileNotFound"):
+    with pytest.raises(delivery.ConfigurationError, match="the AWS profile"):
         PresignedUrlHandler(BUCKET, REGION, audit=audit)
 
 
@@ -439,7 +439,7 @@ def test_should_keep_a_disposition_with_odd_letters_through_the_link(
     )
 
 
-ARGUMENTS = ("links", "--stage", "test")
+ARGUMENTS = ("links", "--stage", "test", "--for", "a study")
 
 
 @pytest.mark.usefixtures("published", "log")
@@ -449,16 +449,17 @@ def test_should_leave_the_log_to_the_library(
     monkeypatch.delenv("POWERTOOLS_LOG_LEVEL", raising=False)
     assert main([*ARGUMENTS, KEY, "missing.dcm"]) == 1
     assert log.getvalue() == ""
-    assert capsys.readouterr().err == "links: 1 given, 1 failed\n"
+    missing, summary = capsys.readouterr().err.splitlines()
+    assert missing.startswith("links: missing.dcm: There is no such object in the bucket")
+    assert re.fullmatch(r"links: 1 given until [0-9-]{10} [0-9:]{5} UTC, 1 failed", summary)
 
 
 @pytest.mark.usefixtures("published", "log")
-def test_should_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*ARGUMENTS, "--expires", "2h", KEY]) == 0
-    header, row = capsys.readouterr().out.splitlines()
-    assert header.split() == ["KEY", "EXPIRES", "LINK"]
-    assert row.startswith(KEY)
-    assert query(row.split()[-1])["X-Amz-Expires"] == "7200"
+def test_should_print_a_link_a_line_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ARGUMENTS, "--expires", "2h", KEY, "missing.dcm", KEY]) == 1
+    links = capsys.readouterr().out.splitlines()
+    assert [urlsplit(link).path for link in links] == [f"/{KEY}", f"/{KEY}"]
+    assert query(links[0])["X-Amz-Expires"] == "7200"
 
 
 @pytest.mark.usefixtures("published", "log")
@@ -494,9 +495,9 @@ def test_should_tell_when_the_bucket_to_list_is_missing(capsys: pytest.CaptureFi
 @pytest.mark.usefixtures("published", "log")
 def test_should_escape_keys_that_would_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "\x1b[2J", "\udce9"]) == 1
-    out = capsys.readouterr().out
-    assert r"'\x1b[2J'" in out
-    assert r"'\udce9'" in out
+    said = capsys.readouterr().err
+    assert r"links: \x1b[2J: " in said
+    assert r"links: \udce9: " in said
 
 
 @pytest.mark.usefixtures("published", "log")
@@ -507,7 +508,7 @@ def test_should_keep_for_whom_links_were_asked(audit: AuditLog) -> None:
 
 @pytest.mark.usefixtures("published", "log")
 def test_should_say_when_there_is_no_such_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["links", "--stage", "nowhere", KEY]) == 1
+    assert main(["links", "--stage", "nowhere", "--for", "a study", KEY]) == 1
     assert "no stage 'nowhere'" in capsys.readouterr().err
 
 
@@ -517,6 +518,7 @@ def test_should_say_when_there_is_no_such_stage(capsys: pytest.CaptureFixture[st
         (),
         ("nope",),
         ("links",),
+        ("links", "--stage", "test", KEY),
         ARGUMENTS,
         (*ARGUMENTS, "--prefix", "a", KEY),
         (*ARGUMENTS, "--for", " ", KEY),

@@ -19,6 +19,11 @@ from runtime.dicom.source import BytesSource
 from tests.marker_file import UNSAFE_CREATOR, marker_file
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(["explain", *arguments]) == 0
     return capsys.readouterr().out

@@ -182,7 +182,8 @@ class Operator:
 
 
 @pytest.fixture
-def operator(stage: Stage, output: pytest.CaptureFixture[str]) -> Operator:
+def operator(stage: Stage, output: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Operator:
+    monkeypatch.setenv("COLUMNS", "300")  # so that a row of a table is a line
     return Operator(stage, output)
 
 

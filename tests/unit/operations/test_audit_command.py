@@ -96,24 +96,35 @@ def test_should_bound_the_time_at_both_ends(history: Operator) -> None:
     ]
 
 
-def test_should_print_a_table_that_a_person_can_read(history: Operator) -> None:
-    lines = history.table("audit", "--object", OBJECT_ID)
-    assert lines[0] == ["AT", "EVENT", "SUBJECT", "ATTEMPT", "BY", "FACTS"]
-    assert lines[2][1:] == ["released", OBJECT_ID, "2", "Dr.", "Ada", "Byron", "reason_codes=RISK_ULTRASOUND"]
-    assert f"profile_hash={'ab' * 6}" in lines[3]
-    assert lines[4][5:] == ["for=a", "study", "until=2026-12-01"]
+def test_should_tell_people_each_record_in_words(history: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = history.run("audit", "--object", OBJECT_ID)
+    assert out.splitlines()[3:7] == [
+        f"2026-11-21 10  released     {OBJECT_ID}  attempt 2",
+        "    by Dr. Ada Byron",
+        "    RISK_ULTRASOUND: Ultrasound images often show the patient's name; review the",
+        "    pixels.",
+    ]
+    assert f"    profile=research  profile_hash={'ab' * 6}  code_version={'cd' * 6}" in out.splitlines()
+    assert f"    by {GRACE}\n    for a study until 2026-12-01\n" in out
+
+
+def test_should_say_that_the_log_does_not_know_an_object(history: Operator) -> None:
+    status, out, err = history.run("audit", "--object", "f" * 32)
+    assert (status, out) == (1, "")
+    assert err == f"audit: there is no record of {'f' * 32}: no object with this id has a verdict in this stage.\n"
 
 
 def test_should_record_links_that_the_command_gives(history: Operator) -> None:
     stage = history.stage
     stage.buckets.s3.put_object(Bucket=PROCESSED, Key=KEY, Body=b"result")
-    assert history.run("links", KEY)[0] == 0
+    assert history.run("links", "--for", "a study", KEY)[0] == 0
     assert len(list(stage.link_audit.of_subject(KEY))) == 2
     with away(LINK_AUDIT_TABLE):
-        status, out, err = history.run("links", KEY)
+        status, out, err = history.run("links", "--for", "a study", KEY)
     assert status == 1
-    assert "http" not in out
-    assert "AUDIT_UNAVAILABLE" in out
+    assert out == ""
+    assert "The audit log can't record the link" in err
     assert err.endswith("links: 0 given, 1 failed\n")
 
 

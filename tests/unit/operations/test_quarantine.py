@@ -105,7 +105,7 @@ def test_should_show_what_the_reasons_mean_where_the_execution_is_gone(operator:
 
 def test_should_retry_once_with_another_profile(operator: Operator) -> None:
     object_id = quarantine(operator.stage)
-    assert operator.run("quarantine", "retry", object_id, "--profile", "basic")[0] == 0
+    assert operator.run("quarantine", "retry", object_id, "--deidentification-profile", "basic")[0] == 0
     [started] = operator.stage.started()
     assert (started["attempt"], started["profile"], started["object"]["key"]) == (2, "basic", KEY)
     status, out, _ = operator.run("quarantine", "retry", object_id)
@@ -204,7 +204,12 @@ def test_should_refuse_what_is_asked_for_wrongly(operator: Operator, arguments: 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("show", "DOE^JANE.dcm"), ("list", "--since", "yesterday"), ("retry", "0" * 32, "--profile", "none"), ("drop",)],
+    [
+        ("show", "DOE^JANE.dcm"),
+        ("list", "--since", "yesterday"),
+        ("retry", "0" * 32, "--deidentification-profile", "none"),
+        ("drop",),
+    ],
 )
 def test_should_refuse_arguments_that_mean_nothing(operator: Operator, arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -269,8 +274,8 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (EndpointConnectionError(endpoint_url="https://states"), "AWS can't be asked: EndpointConnectionError."),
-        (refusal("ExpiredTokenException"), "AWS refused StartExecution: ExpiredTokenException."),
+        (EndpointConnectionError(endpoint_url="https://states"), "AWS can't be reached: check region and network."),
+        (refusal("ExpiredTokenException"), "AWS refused StartExecution: ExpiredTokenException. The credentials are"),
         (refusal("ThrottlingException"), "AWS refused StartExecution: ThrottlingException."),
     ],
 )
@@ -301,9 +306,9 @@ def test_should_not_start_an_open_attempt_with_another_profile_than_it_was_opene
     row = stage.ledger.row(quarantine(stage))
     assert row is not None
     stage.ledger.receive(row.next_attempt())
-    status, out, _ = operator.run("quarantine", "retry", row.object_id, "--profile", "basic")
+    status, out, _ = operator.run("quarantine", "retry", row.object_id, "--deidentification-profile", "basic")
     assert status == 1
-    assert "its next attempt was opened with the stage's profile; start it without --profile." in out
+    assert "its next attempt was opened with the stage's profile; start it without --deidentification-profile." in out
     assert stage.started() == []
     assert operator.run("quarantine", "retry", row.object_id)[0] == 0
     assert [each["attempt"] for each in stage.started()] == [2]

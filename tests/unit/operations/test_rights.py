@@ -89,7 +89,7 @@ RUNS: dict[str, tuple[Callable[[Operator], str | None], list[tuple[str, ...]]]] 
     "reconcile": (fail, [()]),
     "dead-letters list": (lose_messages, [()]),
     "dead-letters replay": (lose_messages, [()]),
-    "links": (deliver, [("{}",), ("--prefix", "P1/")]),
+    "links": (deliver, [("--for", "a study", "{}"), ("--for", "a study", "--prefix", "P1/")]),
     "audit": (deliver, [("--object", "0" * 32), ("--output-key", "P1/2.25.1/"), ("--since", "2026-11-01")]),
 }
 """By command, what makes it useful (what that returns stands for `{}`), and the arguments of its runs."""
