@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli import PROGRAM, VERSION
 from cli.parser import command_line, command_module
-from runtime.observability.redaction import silence
+from runtime.observability.redaction import suppress_diagnostics
 
 _CODE = Path(__file__).parents[1]
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit(2, parser.format_help())
     arguments = parser.parse_args(argv)
     try:
-        with silence():
+        with suppress_diagnostics():
             status: int = command_module(arguments.command).run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:

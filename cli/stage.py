@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from runtime.aws.audit import AuditLog, principal, sts_client
-from runtime.aws.executions import Executions, stepfunctions_client
+from runtime.aws.audit import AuditLog, principal
+from runtime.aws.clients import client
+from runtime.aws.executions import Executions
 from runtime.contract.names import PROJECT, Function, Output
-from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.ledger.rows import Ledger
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.client import SSMClient
@@ -68,27 +69,27 @@ class Stage:
     @cached_property
     def ledger(self) -> Ledger:
         """The stage's ledger."""
-        return Ledger(dynamodb_client(attempts=5), self.output(Output.LEDGER_TABLE_NAME))
+        return Ledger(client("dynamodb"), self.output(Output.LEDGER_TABLE_NAME))
 
     @cached_property
     def executions(self) -> Executions:
         """The executions of the stage's processing workflow."""
-        return Executions(stepfunctions_client(), self.output(Output.STATE_MACHINE_ARN))
+        return Executions(client("stepfunctions"), self.output(Output.STATE_MACHINE_ARN))
 
     @cached_property
     def audit(self) -> AuditLog:
         """The audit log of the PHI zone: verdicts and releases."""
-        return AuditLog(dynamodb_client(attempts=5), self.output(Output.AUDIT_TABLE_NAME))
+        return AuditLog(client("dynamodb"), self.output(Output.AUDIT_TABLE_NAME))
 
     @cached_property
     def link_audit(self) -> AuditLog:
         """The audit log of the research zone: download links."""
-        return AuditLog(dynamodb_client(attempts=5), self.output(Output.LINK_AUDIT_TABLE_NAME))
+        return AuditLog(client("dynamodb"), self.output(Output.LINK_AUDIT_TABLE_NAME))
 
     @cached_property
     def principal(self) -> str:
         """ARN of the caller."""
-        return principal(sts_client(self.session, self.region))
+        return principal(client("sts", session=self.session, region=self.region))
 
     @property
     def session(self) -> boto3.Session:

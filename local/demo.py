@@ -27,8 +27,8 @@ from local.errors import LocalRunError
 from local.pipeline import STEPS, Outcome, Pipeline
 from local.samples import samples, users_own
 from runtime.aws.audit import AuditLog
+from runtime.aws.clients import client
 from runtime.contract.names import Output, State
-from runtime.ledger.rows import dynamodb_client
 
 LINKS_SHOWN = 3
 VERDICTS = {
@@ -173,7 +173,7 @@ def _value(dataset: Dataset, tag: BaseTag) -> str:
 
 def _links(pipeline: Pipeline, released: Sequence[Outcome], *, keep: bool) -> list[DownloadLink]:
     """Print download links: all of them where they outlive the demo."""
-    audit = AuditLog(dynamodb_client(), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    audit = AuditLog(client("dynamodb"), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
     handler = PresignedUrlHandler(pipeline.processed_bucket, REGION, audit=audit, recipient="demo")
     keys = list(dict.fromkeys(_output_key(outcome) for outcome in released))
     links = [handler.generate_secure_download_url(key) for key in (keys if keep else keys[:LINKS_SHOWN])]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from cli import console
 from cli.operations import quarantine
 from cli.stage import Stage
-from runtime.aws.executions import stepfunctions_client
+from runtime.aws.clients import client
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import Release
 from runtime.deidentification.profile import profile_names
@@ -76,7 +76,7 @@ def _list(arguments: argparse.Namespace, stage: Stage) -> int:
 
 def _show(arguments: argparse.Namespace, stage: Stage) -> int:
     row = quarantine.find_row(stage.ledger, arguments.object_id)
-    findings = quarantine.findings(stepfunctions_client(), row)
+    findings = quarantine.findings(client("stepfunctions"), row)
     document = _document(row, keys=arguments.keys)
     if arguments.json:
         listed = [finding.model_dump(mode="json") for finding in findings]

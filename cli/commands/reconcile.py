@@ -7,11 +7,9 @@ import argparse
 import json
 import sys
 
-import boto3
-from botocore.config import Config
-
 from cli import console
 from cli.stage import OperationError, Stage
+from runtime.aws import clients
 from runtime.contract.names import Function
 from runtime.operations.reconciliation import Report
 
@@ -41,8 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reconcile(stage: Stage, *, start: bool) -> Report:
-    config = Config(connect_timeout=5, read_timeout=LONGEST_SECONDS + 10, retries={"total_max_attempts": 1})
-    client = boto3.client("lambda", config=config)
+    client = clients.client("lambda", attempts=1, read_timeout=LONGEST_SECONDS + 10)
     try:
         answer = client.invoke(
             FunctionName=stage.function_name(Function.RECONCILIATION), Payload=json.dumps({"start": start}).encode()

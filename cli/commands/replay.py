@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from cli import console
 from cli.stage import Stage
-from runtime.aws.executions import stepfunctions_client
+from runtime.aws.clients import client
+from runtime.aws.clock import timestamp
 from runtime.contract.names import Output
 from runtime.contract.replay import ReplayFilter, ReplayInput
-from runtime.ledger.rows import timestamp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             profile_hash=arguments.profile_hash,
         ),
     )
-    answer = stepfunctions_client().start_execution(
+    answer = client("stepfunctions").start_execution(
         stateMachineArn=stage.output(Output.REPLAY_STATE_MACHINE_ARN),
         name=f"replay-{now:%Y%m%dT%H%M%S%f}",
         input=replay.model_dump_json(exclude_none=True),

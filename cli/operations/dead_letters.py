@@ -11,22 +11,17 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-import boto3
-from botocore.config import Config
-
 from cli.stage import Stage
+from runtime.aws.clients import client
 from runtime.contract.models import Frozen
 from runtime.contract.names import PROJECT, Output
 
 if TYPE_CHECKING:
-    from mypy_boto3_sqs.client import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 HIDDEN_SECONDS: Final = 60
 """How long a message that is being replayed is hidden; of an interrupted replay it then comes back."""
 _BATCH: Final = 10
-_RETRIES: Final = Config(retries={"mode": "standard", "total_max_attempts": 5})
-"""Waits out throttles by their code; boto3's default mode wants SQS to send them with one HTTP status (403)."""
 
 
 class Edge(StrEnum):
@@ -81,10 +76,10 @@ class DeadLetters:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._sqs: SQSClient = boto3.client("sqs", config=_RETRIES)
-        self._lambda = boto3.client("lambda", config=_RETRIES)
-        self._sns = boto3.client("sns", config=_RETRIES)
-        self._events = boto3.client("events", config=_RETRIES)
+        self._sqs = client("sqs")
+        self._lambda = client("lambda")
+        self._sns = client("sns")
+        self._events = client("events")
 
     def count(self, edge: Edge) -> Waiting:
         """Count the messages of a queue."""

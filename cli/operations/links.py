@@ -26,10 +26,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 from pydantic import Field
 
-from runtime.aws.audit import AuditLog, principal, sts_client, study_of
+from runtime.aws.audit import AuditLog, principal, study_of
+from runtime.aws.clients import PARALLEL_REQUESTS, client
+from runtime.aws.clock import now, timestamp
 from runtime.contract.audit import AuditEvent, AuditRecord
 from runtime.contract.models import Frozen
-from runtime.ledger.rows import PARALLEL_REQUESTS, now, timestamp
 from runtime.observability.redaction import error_code
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class PresignedUrlHandler:
         try:
             session = session or boto3.Session()
             self._client = _regional_client(session, region)
-            self._sts = sts_client(session, region)
+            self._sts = client("sts", session=session, region=region)
             self._credentials = session.get_credentials()
         except (BotoCoreError, ValueError) as error:
             raise ConfigurationError from error

@@ -14,13 +14,15 @@ from pydantic import ValidationError
 
 from cli.stage import OperationError
 from runtime.aws.audit import AuditLog
+from runtime.aws.clock import countdown, now
 from runtime.aws.executions import Executions
-from runtime.aws.retries import START_SECONDS, patiently, within
+from runtime.aws.retries import START_SECONDS
+from runtime.aws.retries import retry as with_retries
 from runtime.contract.audit import AuditEvent, AuditRecord
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import Finding, Release, Severity
 from runtime.dicom.findings import FINDINGS
-from runtime.ledger.rows import Ledger, Row, now
+from runtime.ledger.rows import Ledger, Row
 from runtime.observability.redaction import error_code
 from runtime.operations.attempts import start_attempt
 
@@ -48,18 +50,13 @@ def list_rows(
         One that the row must have, or the name of the error with which it failed.
     """
     for row in ledger.with_status(status, since=since):
-        if reason_code is None or reason_code in reasons(row):
+        if reason_code is None or reason_code in row.reasons:
             yield row
-
-
-def reasons(row: Row) -> list[str]:
-    """Return why a row has its verdict: the reason codes, or the error's name."""
-    return (row.reason_codes or row.error or "").split()
 
 
 def count_reasons(rows: Iterable[Row]) -> Counter[str]:
     """Count the rows for each reason. A row with two reasons counts for both."""
-    return Counter(code for row in rows for code in reasons(row))
+    return Counter(code for row in rows for code in row.reasons)
 
 
 def find_row(ledger: Ledger, object_id: str, *statuses: LedgerStatus) -> Row:
@@ -86,7 +83,7 @@ def findings(client: SFNClient, row: Row) -> list[Finding]:
     """
     return _recorded_findings(client, row) or [
         Finding(code=code, severity=Severity.ERROR, message=FINDINGS[code].message if code in FINDINGS else "")
-        for code in reasons(row)
+        for code in row.reasons
     ]
 
 
@@ -124,7 +121,7 @@ def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | No
             f"{row.object_id}: its next attempt was opened with {was}; start it without --deidentification-profile."
         )
     execution = row.current_attempt if opened else row.next_attempt(profile=profile)
-    return patiently(lambda: start_attempt(ledger, executions, execution), within(START_SECONDS))
+    return with_retries(lambda: start_attempt(ledger, executions, execution), countdown(START_SECONDS))
 
 
 def release(
@@ -149,7 +146,7 @@ def release(
         The object is in quarantine for something that no decision mends, or is there no longer, or the decision can't
         be recorded.
     """
-    others = [code for code in reasons(row) if not code.startswith(ACCEPTABLE_RISK)]
+    others = [code for code in row.reasons if not code.startswith(ACCEPTABLE_RISK)]
     if others:
         raise OperationError(
             f"{row.object_id}: {' '.join(others)} is no risk that a person can accept; correct the source, or retry."

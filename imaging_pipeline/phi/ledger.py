@@ -11,7 +11,14 @@ from constructs import Construct
 from imaging_pipeline.building_blocks.table import table
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import StageConfig
-from runtime.contract.ledger import CHECKPOINT_ITEMS, LEDGER_INDEXES, STUDY_ITEMS, LedgerAttribute, LedgerIndex, Outline
+from runtime.contract.ledger import (
+    LEDGER_INDEXES,
+    STUDY_ITEMS,
+    TIME_CURSORS,
+    LedgerAttribute,
+    LedgerIndex,
+    RowProjection,
+)
 
 
 class Ledger(Construct):
@@ -56,12 +63,12 @@ class Ledger(Construct):
         self._allow(grantee, ["Query"], [self._index_arn(index)])
 
     def allow_announcing(self, grantee: iam.IGrantable) -> None:
-        """Allow to keep the items of studies and checkpoints, and to read the outlines of objects' rows.
+        """Allow to keep the items of studies and cursors, and to read objects' rows without coordinates.
 
         Who announces writes into the research zone, so no object's key may be read: not by naming its row, nor in an
-        index by asking for more than an outline.
+        index by asking for more than `RowProjection`.
         """
-        items = [f"{STUDY_ITEMS}*", f"{CHECKPOINT_ITEMS}*"]
+        items = [f"{STUDY_ITEMS}*", f"{TIME_CURSORS}*"]
         self._allow(
             grantee,
             ["GetItem", "UpdateItem"],
@@ -74,7 +81,7 @@ class Ledger(Construct):
             [self._index_arn(index) for index in (LedgerIndex.BY_VERDICT, LedgerIndex.BY_STUDY)],
             {
                 "ForAllValues:StringEquals": {
-                    "dynamodb:Attributes": [*Outline.model_fields, LedgerAttribute.VERDICT_SHARD]
+                    "dynamodb:Attributes": [*RowProjection.model_fields, LedgerAttribute.VERDICT_SHARD]
                 },
                 "StringEquals": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
             },

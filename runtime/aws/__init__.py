@@ -1,1 +1,1 @@
-"""Clients of AWS services: one factory, one retry policy."""
+"""Access to AWS: clients under one retry policy, storage, executions, metrics, audit, clock."""

@@ -1,7 +1,7 @@
-"""The audit log: who de-identified, released or handed out what, when, and by what. Talks to DynamoDB and STS.
+"""Audit log of a zone: who de-identified, released or handed out what, and when. Talks to DynamoDB and STS.
 
 A stage has one log for each zone, of the same shape. The state machine writes verdicts itself, by the statement of
-`runtime.contract`.
+`runtime.contract.audit`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-from botocore.config import Config
 
 from runtime.contract.audit import EVENT_SHARD, AuditEvent, AuditIndex, AuditRecord, audit_insert
 from runtime.contract.indexes import SHARDS, shard_key
@@ -25,24 +23,18 @@ if TYPE_CHECKING:
     from mypy_boto3_sts.client import STSClient
 
 
-def sts_client(session: boto3.Session, region: str) -> STSClient:
-    """Return a client of AWS STS, which knows whose a session's credentials are."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
-    return session.client("sts", region_name=region, config=config)
-
-
 def principal(client: STSClient) -> str:
-    """Return the ARN of whoever a client acts for."""
+    """Return the ARN of the caller."""
     return client.get_caller_identity()["Arn"]
 
 
 def study_of(output_key: str) -> str:
-    """Return the ``<patient>/<study>`` at an output key's beginning."""
+    """Return the ``<patient>/<study>`` with which an output key begins."""
     return "/".join(output_key.split("/")[:2])
 
 
 class AuditLog:
-    """Adds to and reads the audit log of one zone.
+    """Audit log of one zone.
 
     Parameters
     ----------
@@ -57,7 +49,7 @@ class AuditLog:
         self._table = table
 
     def record(self, record: AuditRecord) -> None:
-        """Add a record. One that is there, under its subject and id, stays as it is."""
+        """Add a record, unless one with its subject and id exists."""
         shard = shard_key(record.event, random.randrange(SHARDS))  # noqa: S311 - spreads load, guards no secret
         attributes = record.model_dump(mode="json", exclude_none=True) | {EVENT_SHARD: shard}
         try:
@@ -69,17 +61,17 @@ class AuditLog:
             return
 
     def of_subject(self, subject: str) -> Iterator[AuditRecord]:
-        """Yield everything about an object id (PHI zone) or the links to an output key (research zone)."""
+        """Yield the records of an object id (PHI zone) or an output key (research zone)."""
         return self._query(None, "#subject = :subject", {":subject": subject})
 
     def of_output(self, beginning: str) -> Iterator[AuditRecord]:
-        """Yield everything about the output keys that begin so; the beginning has at least patient and study."""
+        """Yield the records of the output keys that begin so, at least with patient and study."""
         condition = "#output_study = :study AND begins_with(#output_key, :beginning)"
         values = {":study": study_of(beginning), ":beginning": beginning}
         return self._query(AuditIndex.BY_STUDY, condition, values)
 
     def of_event(self, event: AuditEvent, *, since: str = "", until: str = "~") -> Iterator[AuditRecord]:
-        """Yield what happened of one kind between two times (ISO 8601, UTC, or their beginnings), oldest first."""
+        """Yield the records of an event between two times (ISO 8601, UTC, or their beginnings), oldest first."""
         condition = f"#{EVENT_SHARD} = :shard AND #at BETWEEN :since AND :until"
         values = {":since": since or " ", ":until": until}
         shards = (

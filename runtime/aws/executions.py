@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
-
 from runtime.contract.objects import ExecutionInput
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.client import SFNClient
 
 
-def stepfunctions_client() -> SFNClient:
-    """Return a Step Functions client."""
-    retries = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
-    return boto3.client("stepfunctions", config=retries)
-
-
 class ExecutionEndedError(Exception):
-    """An execution had the name, and none of this attempt runs under it. Step Functions keeps a name for 90 days."""
+    """The execution's name is taken, as Step Functions keeps it for 90 days, and no execution of the attempt runs."""
 
 
 class Executions:
-    """Starts executions of one state machine.
+    """Executions of one state machine.
 
     Parameters
     ----------
     client
-        See `stepfunctions_client`.
+        Of Step Functions.
     state_machine_arn
         Of the processing workflow.
     """
@@ -39,22 +30,22 @@ class Executions:
         self._state_machine_arn = state_machine_arn
 
     def start(self, execution: ExecutionInput, *, just_opened: bool = False) -> str:
-        """Start an execution under its own name and return its ARN; that of the one that runs under it, where one does.
+        """Start an execution, or find the one that runs under its name; return its ARN.
 
-        Step Functions answers with the running one by itself where its input is the same.
+        Of a running execution with the same input, Step Functions itself answers with the ARN.
 
         Parameters
         ----------
         execution
-            What is started.
+            Input of the execution.
         just_opened
-            The caller has opened this attempt a moment ago. A name that is taken then is that of an older execution,
-            which isn't asked about: an account may ask for 10 to 15 executions a second.
+            Whether the caller opened this attempt a moment ago. Then a taken name is that of an older execution, and
+            no description is asked for: an account gets 10 to 15 of them a second.
 
         Raises
         ------
         ExecutionEndedError
-            The name is taken, by no execution of this attempt that runs.
+            The name is taken, and no execution of this attempt runs.
         """
         name = execution.execution_name
         try:
@@ -68,7 +59,7 @@ class Executions:
         return answer["executionArn"]
 
     def _running(self, arn: str) -> str:
-        """Return the ARN of an execution that runs; its input, which holds the key, isn't asked for."""
+        """Return the ARN of an execution if it runs. Its input, which holds the key, is not read."""
         if self._client.describe_execution(executionArn=arn, includedData="METADATA_ONLY")["status"] != "RUNNING":
             raise ExecutionEndedError
         return arn

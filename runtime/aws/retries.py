@@ -1,4 +1,4 @@
-"""Waiting out trouble that passes: throttling is back-pressure, not failure."""
+"""Retries of what AWS throttles: throttling is back-pressure, not failure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ Answer = TypeVar("Answer")
 FIRST_PAUSE: Final = 0.5
 """seconds"""
 LONGEST_PAUSE: Final = 10.0
+"""seconds"""
 RESERVE: Final = 20.0
-"""Seconds that must be left to begin another attempt, which may wait for a time-out itself."""
+"""Seconds that must be left to begin another attempt, which may wait for time-outs of a client itself."""
 
 START_SECONDS: Final = 60.0
-"""How long one start waits where many are to be made, `RESERVE` included."""
+"""Seconds for one start where many are to be made, `RESERVE` included."""
 
 _BACK_PRESSURE: Final = frozenset(
     {"ThrottlingException", "Throttling", "TooManyRequestsException", "ProvisionedThroughputExceededException"}
@@ -36,15 +37,20 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, ConnectionError | HTTPClientError)
 
 
-def patiently(act: Callable[[], Answer], seconds_left: Callable[[], float]) -> Answer:
-    """Do something that may be repeated, again after a random pause while trouble passes and time remains.
+def retry(act: Callable[[], Answer], seconds_left: Callable[[], float]) -> Answer:
+    """Call `act`, and again after transient errors, with exponential backoff and full jitter.
 
     Parameters
     ----------
     act
-        Harmless to repeat from wherever it fails.
+        An idempotent action.
     seconds_left
-        Until the function is stopped.
+        Countdown to the last moment.
+
+    Raises
+    ------
+    Exception
+        The error of `act`, if it isn't transient or too little time is left.
     """
     pause = FIRST_PAUSE
     while True:
@@ -55,9 +61,3 @@ def patiently(act: Callable[[], Answer], seconds_left: Callable[[], float]) -> A
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311 - spreads load, guards no secret
         pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def within(seconds: float) -> Callable[[], float]:
-    """Return what tells how many of these seconds, which begin now, are left."""
-    deadline = time.monotonic() + seconds
-    return lambda: deadline - time.monotonic()

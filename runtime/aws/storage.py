@@ -10,9 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import boto3
 from awscrt.checksums import combine_crc64nvme, crc64nvme
-from botocore.config import Config
 from botocore.exceptions import (
     ClientError,
     IncompleteReadError,
@@ -20,6 +18,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
+from runtime.aws import clients
 from runtime.contract.objects import ObjectCoordinates, ObjectCreated
 from runtime.contract.steps import PixelIdentity
 from runtime.dicom.errors import DicomError
@@ -32,21 +31,23 @@ if TYPE_CHECKING:
         HeadObjectOutputTypeDef,
         ObjectVersionTypeDef,
     )
-    from mypy_boto3_secretsmanager.client import SecretsManagerClient
 
 SINGLE_PUT_LIMIT = 8 * 1024 * 1024
 """Bulk data up to this size passes through memory into one PUT; above it, it is copied inside S3."""
 MINIMUM_PART = 5 * 1024 * 1024
-"""What S3 accepts as any part but the last ("Amazon S3 multipart upload limits")."""
+"""Least size of any part but the last ("Amazon S3 multipart upload limits")."""
 COPY_PART = 128 * 1024 * 1024
-"""The least that one request copies; more where `MAXIMUM_PARTS` would not suffice."""
+"""Least size of a copied part; larger where `MAXIMUM_PARTS` would not suffice."""
 MAXIMUM_PARTS = 10_000
 COPY_THREADS = 8
 KEPT_BEGINNING = 1024 * 1024
-"""What of an object's beginning is kept once read, so that no byte of a usual header is fetched twice."""
+"""Bytes of an object's beginning that are kept, so that no byte of a usual header is fetched twice."""
 CHUNK = 8 * 1024 * 1024
 SKIPPED_AT_ONCE = 1024 * 1024
 READ_ATTEMPTS = 4
+REQUEST_ATTEMPTS = 6
+REQUEST_TIMEOUT = 60.0
+"""Seconds for the answer to a request, which may copy `COPY_PART` bytes."""
 DICOM_MEDIA_TYPE = "application/dicom"
 
 _MARKERS = ("KeyMarker", "VersionIdMarker")
@@ -57,21 +58,19 @@ _CRC_PERIOD = 2**64 - 1
 
 
 def s3_client() -> S3Client:
-    """Return an S3 client that waits out throttling and transient errors."""
-    config = Config(retries={"mode": "standard", "total_max_attempts": 6}, max_pool_connections=COPY_THREADS + 1)
-    return boto3.client("s3", config=config)
+    """Return an S3 client for whole objects, whose requests take longer than others."""
+    return clients.client("s3", attempts=REQUEST_ATTEMPTS, read_timeout=REQUEST_TIMEOUT)
 
 
 def read_secret(secret_arn: str) -> str:
     """Return the current text of a secret."""
-    client: SecretsManagerClient = boto3.client("secretsmanager")
-    return client.get_secret_value(SecretId=secret_arn)["SecretString"]
+    return clients.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
 
 
 def locate(client: S3Client, event: ObjectCreated) -> ObjectCoordinates:
-    """Return the coordinates of the version an event speaks of.
+    """Return the coordinates of an event's object version.
 
-    An event without a version id means the newest version with the event's etag, deleted since or not.
+    An event without a version id means the newest version with the event's ETag, behind a delete marker or not.
 
     Raises
     ------
@@ -109,7 +108,7 @@ def _missing_object_is_rejected() -> Iterator[None]:
 
 
 def exists(client: S3Client, bucket: str, key: str) -> bool:
-    """Tell whether a bucket holds an object now. Needs the right to list it, or S3 refuses instead of denying."""
+    """Tell whether a bucket holds an object. Without the right to list the bucket, S3 refuses the request instead."""
     try:
         client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
@@ -120,16 +119,16 @@ def exists(client: S3Client, bucket: str, key: str) -> bool:
 
 
 class VersionPage(NamedTuple):
-    """A part of the list of a bucket's versions."""
+    """Page of the list of a bucket's versions."""
 
     versions: Sequence[tuple[ObjectCoordinates, datetime]]
     """each with the time of its upload, in the order of keys, newest version of a key first"""
     following: Mapping[str, str]
-    """what asks for the next page; nothing after the last"""
+    """parameters of the request for the next page; empty after the last"""
 
 
 def version_pages(client: S3Client, bucket: str, start: Mapping[str, str]) -> Iterator[VersionPage]:
-    """Yield the pages of a bucket's versions: all of them, or from where a page's `following` says."""
+    """Yield the pages of a bucket's versions from `start`, which is empty or a page's `following`."""
     while True:
         answer = client.list_object_versions(Bucket=bucket, **start)  # type: ignore[arg-type]
         found = [(_coordinates(bucket, version), version["LastModified"]) for version in answer.get("Versions", [])]
@@ -159,7 +158,7 @@ def _coordinates(bucket: str, version: ObjectVersionTypeDef) -> ObjectCoordinate
 
 
 def keys(client: S3Client, bucket: str, prefix: str) -> Iterator[str]:
-    """Yield the key of every object that a bucket holds below a prefix now."""
+    """Yield the keys of a bucket's objects below a prefix."""
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (item["Key"] for item in page.get("Contents", []))
 

@@ -1,4 +1,4 @@
-"""Attributes, statuses and update expressions of the ledger, which functions and state machine write alike."""
+"""Attributes, statuses, indexes and update expressions of the ledger, for functions and state machine alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.contract.models import Frozen
 
 
 class LedgerStatus(StrEnum):
-    """Where an object version is; the last four are verdicts."""
+    """Status of an object version; the last four are verdicts."""
 
     RECEIVED = "received"
     RUNNING = "running"
@@ -80,22 +80,20 @@ IN_WORK: Final = "in-work"
 """Kind of the rows without a verdict."""
 
 
-STUDY_ITEMS = "study#"
-"""Beginning of the names of the items that say what of a study was announced."""
+STUDY_ITEMS: Final = "study#"
+"""Prefix of the items that hold the last announced revision of a study."""
+
+TIME_CURSORS: Final = "checkpoint#"
+"""Prefix of the items that hold a time up to which a scheduled check got."""
+
+SCAN_CURSORS: Final = "place#"
+"""Prefix of the items that hold where a scan of all objects goes on, which may be an object's key."""
 
 
-CHECKPOINT_ITEMS = "checkpoint#"
-"""Beginning of the names of the items that say how far a scheduled check got. They hold times."""
+class RowProjection(Frozen):
+    """Ledger row without coordinates; safe for the research zone.
 
-
-PLACE_ITEMS = "place#"
-"""Beginning of the names of the items that say where a check of everything goes on. They may hold objects' keys."""
-
-
-class Outline(Frozen):
-    """What of an object's row leads neither to the object nor to anybody.
-
-    All that the completeness function may read of it, since that function writes into the research zone.
+    The completeness function, which writes there, may read these attributes and no others.
     """
 
     object_id: str
@@ -120,14 +118,14 @@ LEDGER_INDEXES: Mapping[LedgerIndex, Index] = {
     LedgerIndex.BY_STUDY: Index(
         LedgerAttribute.STUDY_ID,
         LedgerAttribute.OBJECT_ID,
-        tuple(name for name in Outline.model_fields if name not in {"object_id", "study_id"}),
+        tuple(name for name in RowProjection.model_fields if name not in {"object_id", "study_id"}),
     ),
 }
-"""Each holds what is asked of it and nothing else: what a change of a row leaves alone costs an index no write."""
+"""Each projects what is asked of it and nothing else, since an index pays for the change of a projected attribute."""
 
 
 LEDGER_CONDITION = "#attempt < :attempt OR (#attempt = :attempt AND #rank < :rank)"
-"""Under which a row may be changed. Where it fails, the change is late or comes twice: it is done, not failed."""
+"""Condition of every change of a row. Where it doesn't hold, the change is late or a duplicate, and no failure."""
 
 
 _PROGRESS = (LedgerAttribute.STATUS, LedgerAttribute.RANK, LedgerAttribute.ATTEMPT, LedgerAttribute.UPDATED_AT)
@@ -144,7 +142,7 @@ _OF_A_VERDICT = (
 def ledger_update(*attributes: LedgerAttribute) -> str:
     """Return the update expression that sets a row's progress and these attributes.
 
-    Each value's name is its attribute's, as ``:status``. What another verdict left is removed.
+    Each value's placeholder is named after its attribute, as ``:status``. Attributes of other verdicts are removed.
     """
     sets = (*_PROGRESS, *attributes)
     removes = [attribute for attribute in _OF_A_VERDICT if attribute not in attributes]
@@ -170,5 +168,5 @@ LEDGER_VERDICTS: Mapping[LedgerStatus, str] = {
 
 
 def expression_names(*expressions: str) -> dict[str, str]:
-    """Return the attribute names of DynamoDB expressions, all of which are placeholders as ``#status``."""
+    """Return the attribute name of each placeholder, as ``#status``, in DynamoDB expressions."""
     return {name: name[1:] for name in re.findall(r"#\w+", " ".join(expressions))}

@@ -1,4 +1,4 @@
-"""Completeness: announce the studies of which no object has come for a while."""
+"""Completeness: announce quiet studies."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from runtime.aws import storage
+from runtime.aws import clients, storage
 from runtime.contract.variables import CompletenessVariables
-from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import LEDGER_ATTEMPTS
 from runtime.observability.entry_points import logger, metrics, step
 from runtime.observability.redaction import describe
-from runtime.operations.completeness import Consumers, Outcomes, announce_complete_studies, events_client
+from runtime.operations.completeness import Outcomes, Publisher, announce_complete_studies
 
 variables = CompletenessVariables.model_validate(os.environ)
-ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
-consumers = Consumers(
-    storage.s3_client(), events_client(), bucket=variables.PROCESSED_BUCKET, bus=variables.EVENT_BUS_NAME
+ledger = Ledger(clients.client("dynamodb", attempts=LEDGER_ATTEMPTS), variables.LEDGER_TABLE)
+publisher = Publisher(
+    storage.s3_client(), clients.client("events"), bucket=variables.PROCESSED_BUCKET, bus=variables.EVENT_BUS_NAME
 )
 
 
 class StudiesNotAnnouncedError(Exception):
-    """Some studies could not be announced; the next tick tries again."""
+    """Failure to announce some studies. The next tick tries again."""
 
 
 @step
-def handler(event: dict[str, Any]) -> Outcomes:  # noqa: ARG001 - a tick of the schedule says nothing
-    """Answer with what became of the studies that were looked at."""
+def handler(event: dict[str, Any]) -> Outcomes:  # noqa: ARG001 - a tick of the schedule carries nothing
+    """Answer with the outcomes of a look at the studies."""
     errors: list[str] = []
     outcomes = announce_complete_studies(
         ledger,
-        consumers,
+        publisher,
         quiet=timedelta(seconds=variables.STUDY_QUIET_SECONDS),
         now=datetime.now(UTC),
         on_error=lambda error: errors.append(describe(error)),

@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime.aws import storage
+from runtime.aws import clients, storage
 from runtime.contract.objects import ExecutionInput
 from runtime.contract.steps import DeidentificationBody, Outcome, PixelIdentity, StepResponse
 from runtime.contract.variables import DeidentificationVariables
@@ -20,26 +20,28 @@ from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
 from runtime.ledger.claims import InstanceClaim
-from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import LEDGER_ATTEMPTS
 from runtime.observability.entry_points import logger, metrics, step
 
 variables = DeidentificationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
+dynamodb = clients.client("dynamodb", attempts=LEDGER_ATTEMPTS)
+ledger = Ledger(dynamodb, variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 
 SOP_INSTANCE_UID = 0x00080018
 
 
 @cache
 def deidentifier(profile: str) -> Deidentifier:
-    """Return the engine with a profile and the stage's key, made once per execution environment."""
+    """Return the engine with a profile and the stage's key, made once an execution environment."""
     key = storage.read_secret(variables.PSEUDONYM_SECRET_ARN)
     return Deidentifier(load_profile(profile), Pseudonyms.from_hex(key))
 
 
 @step
 def handler(event: dict[str, Any]) -> StepResponse:
-    """Answer with the result's key and what was done, or reject the object."""
+    """Answer with the result's key and the report, or reject the object."""
     execution = parse(event=event, model=ExecutionInput)
     source = storage.S3Object(s3, execution.object)
     logger.append_keys(object_id=source.coordinates.object_id)
@@ -59,12 +61,12 @@ def handler(event: dict[str, Any]) -> StepResponse:
 
 
 def engine(execution: ExecutionInput) -> Deidentifier:
-    """Return the engine for an execution: with the profile it asks for, else the stage's."""
+    """Return the engine for an execution: with its profile, or by default the stage's."""
     return deidentifier(execution.profile or variables.PROFILE)
 
 
 def deidentify(execution: ExecutionInput, source: storage.S3Object) -> DeidentificationBody:
-    """De-identify one object version and write the result, unless its instance was delivered already."""
+    """De-identify one object version and write the result, unless its instance is delivered."""
     header = read_header(source)
     deidentified = engine(execution).deidentify(header, release_risks=execution.release is not None)
     start, stop = deidentified.bulk_data

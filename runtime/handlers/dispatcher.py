@@ -1,4 +1,4 @@
-"""Dispatcher: start an execution, once, for each accepted object that the intake queue tells of."""
+"""Dispatcher: start an execution, once, for each accepted object of the intake queue."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from runtime.aws import storage
+from runtime.aws import clients, storage
 from runtime.aws.audit import AuditLog
-from runtime.aws.executions import Executions, stepfunctions_client
-from runtime.aws.metrics import cloudwatch_client, put_count
-from runtime.aws.retries import patiently
+from runtime.aws.clock import now
+from runtime.aws.executions import Executions
+from runtime.aws.metrics import put_count
+from runtime.aws.retries import retry
 from runtime.contract.audit import AuditEvent, AuditRecord, verdict_record_id
 from runtime.contract.names import Metric
 from runtime.contract.objects import ExecutionInput, IntakeMessage, ObjectCoordinates, ObjectCreated
 from runtime.contract.variables import DispatcherVariables
 from runtime.dicom.errors import DicomError
-from runtime.ledger.rows import Ledger, dynamodb_client, now
+from runtime.ledger.rows import Ledger
 from runtime.observability.entry_points import StepFailedError, entry_point, logger
 from runtime.observability.redaction import describe
 from runtime.operations.attempts import accepts, start_attempt
 
 variables = DispatcherVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-cloudwatch = cloudwatch_client()
-dynamodb = dynamodb_client(attempts=3)
+cloudwatch = clients.client("cloudwatch")
+dynamodb = clients.client("dynamodb")
 ledger = Ledger(dynamodb, variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
 audit = AuditLog(dynamodb, variables.AUDIT_TABLE)
-executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
+executions = Executions(clients.client("stepfunctions"), variables.STATE_MACHINE_ARN)
 
 
 @entry_point
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Dispatch a batch of messages; answer with those that have to come again."""
+    """Dispatch a batch of messages; answer with those to be delivered again."""
     counts: Counter[Metric] = Counter()
 
     def take(record: SQSRecord) -> None:
-        """Dispatch one message; an error's text, which may quote the key, goes no further."""
+        """Dispatch one message, and redact its error, which may quote the key."""
         try:
-            verdict = patiently(
+            verdict = retry(
                 lambda: dispatch(IntakeMessage.model_validate_json(record.body).detail),
                 lambda: context.get_remaining_time_in_millis() / 1000,
             )
@@ -61,7 +62,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def dispatch(created: ObjectCreated) -> Metric | None:
-    """Start the execution of an object if none was; return the count to which an object belongs that gets none."""
+    """Start the execution of an object unless it was started; return the metric of an object without one."""
     if not accepts(created.object.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
         return Metric.IGNORED
     try:
@@ -74,9 +75,9 @@ def dispatch(created: ObjectCreated) -> Metric | None:
 
 
 def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
-    """Record that a version was deleted before anything read it: there is nothing left to process or to tag.
+    """Quarantine a version that was deleted before anything read it, unless it has a row.
 
-    If the version has a row, its execution will say what became of it.
+    The execution of a version with a row records the verdict itself.
     """
     gone = ObjectCoordinates(
         bucket=created.bucket.name,
@@ -85,7 +86,7 @@ def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
         size=created.object.size,
         etag=created.object.etag or "",
     )
-    # First the audit log: a verdict that only the ledger knows would be passed over when the message comes again.
+    # First the audit log: a verdict in the ledger alone would be passed over when the message is delivered again.
     if ledger.row(gone.object_id) is None:
         audit.record(unread(gone, code))
     was_news = ledger.reject_unread(gone, code)
@@ -108,7 +109,7 @@ def unread(gone: ObjectCoordinates, code: str) -> AuditRecord:
 
 
 def publish(counts: Counter[Metric]) -> None:
-    """Put the counts. The objects are accounted for either way, so a count that is refused is only logged."""
+    """Put the counts. Objects are accounted for without them, so a refused count is only logged."""
     for metric, count in counts.items():
         try:
             put_count(cloudwatch, variables.STAGE, metric, count)

@@ -1,4 +1,4 @@
-"""IngestionStep: read the header of the pinned version, answer with what doesn't identify anybody."""
+"""IngestionStep: read the header of the pinned version, answer with non-identifying facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime.aws import storage
+from runtime.aws import clients, storage
 from runtime.contract.objects import ExecutionInput
 from runtime.contract.steps import IngestionBody, StepResponse
 from runtime.contract.variables import IngestionVariables
@@ -16,14 +16,15 @@ from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import Header, read_header
 from runtime.dicom.metadata import extract_metadata, object_facts
-from runtime.ledger.rows import Ledger, dynamodb_client, hashed
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import LEDGER_ATTEMPTS, hashed
 from runtime.observability.entry_points import logger, metrics, step
 
 STUDY_INSTANCE_UID = 0x0020000D
 
 variables = IngestionVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-ledger = Ledger(dynamodb_client(), variables.LEDGER_TABLE)
+ledger = Ledger(clients.client("dynamodb", attempts=LEDGER_ATTEMPTS), variables.LEDGER_TABLE)
 
 
 @step
@@ -48,7 +49,7 @@ def handler(event: dict[str, Any]) -> StepResponse:
 
 
 def record_study(object_id: str, header: Header) -> str | None:
-    """Tell the ledger to which study an object belongs, if it says so; what is quarantined later counts with it."""
+    """Record an object's study, if its header names one, so that a quarantined object counts with its study."""
     uid = header.text(STUDY_INSTANCE_UID)
     if uid is None:
         return None

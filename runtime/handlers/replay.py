@@ -1,4 +1,4 @@
-"""Replay: run the versions of one raw object again, one after the other, where the replay's filter selects them."""
+"""Replay: run the selected versions of one raw object again, one after the other."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.parser import parse
 
-from runtime.aws import storage
-from runtime.aws.executions import Executions, stepfunctions_client
-from runtime.aws.retries import patiently, within
+from runtime.aws import clients, storage
+from runtime.aws.clock import countdown
+from runtime.aws.executions import Executions
+from runtime.aws.retries import retry
 from runtime.contract.replay import ReplayAnswer, Replayed, ReplayItem
 from runtime.contract.variables import ReplayVariables
-from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.ledger.rows import Ledger
 from runtime.observability.entry_points import logger, metrics, step
 from runtime.operations.attempts import accepts
 from runtime.operations.replay import is_in_work, replay
 
 variables = ReplayVariables.model_validate(os.environ)
 s3 = storage.s3_client()
-ledger = Ledger(dynamodb_client(attempts=3), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
-executions = Executions(stepfunctions_client(), variables.STATE_MACHINE_ARN)
+ledger = Ledger(clients.client("dynamodb"), variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
+executions = Executions(clients.client("stepfunctions"), variables.STATE_MACHINE_ARN)
 
-PATIENCE_SECONDS = 45.0
-"""How long an item waits out throttling, within what the function may run."""
+RETRY_SECONDS = 45.0
+"""Time for an item's retries, within the function's timeout."""
 
 
 @step
 def handler(event: dict[str, Any]) -> ReplayAnswer:
-    """Answer with what was done about the versions of the key, as each was an object of its own when it arrived.
+    """Answer with the outcomes of the key's versions, each of which is an object of its own.
 
-    At most one of them is in work: the workflow asks again until none is, and the key's place in the map is free for
-    another.
+    At most one of them is in work. The workflow asks again until none is.
     """
     item = parse(event=event, model=ReplayItem)
     answer = item.answer or ReplayAnswer(outcomes={})
-    seconds_left = within(PATIENCE_SECONDS)
+    seconds_left = countdown(RETRY_SECONDS)
     waiting_for = answer.in_work
-    if waiting_for is not None and patiently(lambda: is_in_work(ledger, waiting_for), seconds_left):
+    if waiting_for is not None and retry(lambda: is_in_work(ledger, waiting_for), seconds_left):
         return answer
     if not accepts(item.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
         return answer
-    answer = _go_on(item, answer.outcomes, seconds_left)
+    answer = _replay_versions(item, answer.outcomes, seconds_left)
     metrics.add_metric(name="AttemptsStarted", unit=MetricUnit.Count, value=answer.in_work is not None)
     logger.info("replayed", extra=answer.model_dump())
     return answer
 
 
-def _go_on(item: ReplayItem, outcomes: Mapping[str, Replayed], seconds_left: Callable[[], float]) -> ReplayAnswer:
-    """Replay the versions that have no outcome yet, up to the first one that is started."""
+def _replay_versions(
+    item: ReplayItem, outcomes: Mapping[str, Replayed], seconds_left: Callable[[], float]
+) -> ReplayAnswer:
+    """Replay the versions without an outcome, up to the first that is started."""
     so_far = dict(outcomes)
     for coordinates in storage.versions(s3, item.bucket, item.key):
         object_id = coordinates.object_id
         if object_id in so_far:
             continue
-        so_far[object_id] = patiently(
+        so_far[object_id] = retry(
             lambda coordinates=coordinates: replay(ledger, executions, coordinates, item.filter),  # type: ignore[misc]
             seconds_left,
         )

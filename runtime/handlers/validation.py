@@ -1,4 +1,4 @@
-"""ValidationStep: check one object version against DICOM, pixels unread."""
+"""ValidationStep: check the header of one object version against DICOM."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def handler(event: dict[str, Any]) -> StepResponse:
 
 
 def find(source: storage.S3Object) -> list[Finding]:
-    """Return every finding; the one that stopped the reading where the header can't be read."""
+    """Return every finding; of an unreadable header, the one that stopped the reading."""
     try:
         return check_compliance(read_header(source))
     except DicomError as error:

@@ -1,38 +1,119 @@
-"""Each SOP instance is delivered once: who may write it, and what becomes of the others.
+"""Claims on SOP instances, by which each is delivered once.
 
-An object version claims its instance before it writes and confirms when it has written. Between the two it may fail
-or die, so others with the same bytes don't rely on it: they write the same result, and the first to confirm delivers.
-Other bytes never replace what was delivered, nor what may be about to be.
+An object version claims its instance before it writes, and confirms after. Between the two it may fail, so others with
+the same bytes don't rely on it: they write the same result, and the first to confirm delivers. Other bytes never
+replace a delivered result, nor one that may be about to be delivered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pydantic import Field
 
 from runtime.aws import storage
 from runtime.contract.ledger import LedgerStatus
+from runtime.contract.models import Frozen
 from runtime.contract.steps import PixelIdentity
 from runtime.dicom.errors import DicomError
 from runtime.ledger.fingerprint import Fingerprint, fingerprint_of, same_content
-from runtime.ledger.rows import Claim, Ledger
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import UNKNOWN, LedgerTable, hashed, placeholders
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 MAXIMUM_ROUNDS: Final = 10
-"""Decisions on one instance. A claim changes when it is taken over or confirmed, and hardly twice in one delivery."""
+"""Decisions on one instance in one delivery, during which a claim hardly changes twice."""
 
 _GAVE_UP: Final = frozenset((LedgerStatus.FAILED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
+_CLAIMED: Final = "SET #holder = :holder, #fingerprint = :fingerprint"
+_COUNTED: Final = " ADD #revision :one"
+
+
+class Claim(Frozen):
+    """Claim of an object version to deliver a SOP instance.
+
+    With an `output_key` the instance is delivered, and only the same bytes may write it again.
+    """
+
+    holder: str = Field(description="object id")
+    fingerprint: Fingerprint
+    revision: int = Field(description="grows with every change, so that a decision on an older one is refused")
+    output_key: str | None = None
+
+
+class Claims:
+    """Claims of a stage.
+
+    Parameters
+    ----------
+    table
+        Of the ledger. A claim expires after its last change.
+    """
+
+    def __init__(self, table: LedgerTable) -> None:
+        self._table = table
+
+    def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
+        """Claim a SOP instance for an object version unless another holds it; return the claim that stands."""
+        name = _item_name(sop_instance_uid)
+        condition = f"{UNKNOWN} OR #holder = :holder"
+        self._table.update(
+            name, _CLAIMED + _COUNTED, _values(object_id, fingerprint), condition=condition, expires=True
+        )
+        item = self._table.get(name)
+        if item is None:
+            raise LookupError("a claim that was just written is gone")
+        return Claim.model_validate({field: item.get(field) for field in Claim.model_fields})
+
+    def change(
+        self,
+        sop_instance_uid: str,
+        seen: Claim,
+        object_id: str,
+        fingerprint: Fingerprint,
+        *,
+        delivered_as: str | None = None,
+    ) -> bool:
+        """Hand a claim to an object version, or confirm its delivery; tell whether it was still as it was seen.
+
+        Parameters
+        ----------
+        sop_instance_uid
+            Of the instance.
+        seen
+            The claim on which the caller decided.
+        object_id
+            Of the new holder.
+        fingerprint
+            Of that version.
+        delivered_as
+            The result's key, once it is written.
+        """
+        update, values = _CLAIMED, _values(object_id, fingerprint) | {":seen": seen.revision}
+        if delivered_as is not None:
+            update, values = f"{update}, #output_key = :output_key", values | {":output_key": delivered_as}
+        name = _item_name(sop_instance_uid)
+        return self._table.update(name, update + _COUNTED, values, condition="#revision = :seen", expires=True)
+
+
+def _item_name(sop_instance_uid: str) -> str:
+    return f"instance#{hashed(sop_instance_uid)}"
+
+
+def _values(object_id: str, fingerprint: Fingerprint) -> dict[str, Any]:
+    return placeholders({"holder": object_id, "fingerprint": fingerprint.model_dump(), "one": 1})
 
 
 class ContestedError(Exception):
-    """The claim changed in every round. To be tried again later."""
+    """Others changed the claim in every round. A later attempt may succeed."""
 
 
 class Delivery(NamedTuple):
-    """What became of an object's result."""
+    """Outcome of an object's delivery."""
 
     output_key: str
     """under which the instance was delivered"""
@@ -44,18 +125,18 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True)
 class InstanceClaim:
-    """The claim of one object version to one SOP instance.
+    """Delivery of one object version under a claim on its SOP instance.
 
     Parameters
     ----------
     ledger
-        Where claims are kept.
+        Of the stage.
     client
-        Reads the raw and writes the processed bucket.
+        Of S3; reads the raw and writes the processed bucket.
     source
         The object version.
     sop_instance_uid
-        That it has.
+        Of its instance.
     """
 
     ledger: Ledger
@@ -72,11 +153,11 @@ class InstanceClaim:
             ``CONFLICTING_INSTANCE`` where the instance belongs to an object of other bytes; what
             `runtime.aws.storage.write_result` raises.
         ContestedError
-            Others changed the claim all the while.
+            Others changed the claim in every round.
         """
         identity: PixelIdentity | None = None
         for _ in range(MAXIMUM_ROUNDS):
-            claim = self.ledger.claim(self.sop_instance_uid, self._object_id, self._fingerprint)
+            claim = self._claims.claim(self.sop_instance_uid, self._object_id, self._fingerprint)
             if claim.holder != self._object_id:
                 if not self._is_same(claim):
                     self._take_over(claim)
@@ -90,6 +171,10 @@ class InstanceClaim:
         raise ContestedError
 
     @cached_property
+    def _claims(self) -> Claims:
+        return Claims(self.ledger.table)
+
+    @cached_property
     def _object_id(self) -> str:
         return self.source.coordinates.object_id
 
@@ -98,19 +183,19 @@ class InstanceClaim:
         return fingerprint_of(self.source)
 
     def _take_over(self, claim: Claim) -> None:
-        """Take the claim of an object of other bytes that was given up before it was delivered."""
+        """Take the claim of an object of other bytes that gave up before its delivery."""
         holder = self.ledger.row(claim.holder)
         if claim.output_key is not None or holder is None or holder.status not in _GAVE_UP:
             raise DicomError("CONFLICTING_INSTANCE", attribute="SOPInstanceUID")
         self._change(claim)
 
     def _change(self, claim: Claim, *, delivered_as: str | None = None) -> bool:
-        return self.ledger.change_claim(
+        return self._claims.change(
             self.sop_instance_uid, claim, self._object_id, self._fingerprint, delivered_as=delivered_as
         )
 
     def _is_same(self, claim: Claim) -> bool:
-        """Tell whether the holder has the same bytes. Of a holder that is gone, bytes can't be shown to be the same."""
+        """Tell whether the holder has the same bytes; False where it is gone, since nothing can show it."""
         agrees = self._fingerprint.agrees(claim.fingerprint)
         if agrees is not None:
             return agrees

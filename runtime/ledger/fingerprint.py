@@ -1,4 +1,4 @@
-"""Whether two objects are the same bytes, read no further than it takes to tell."""
+"""Comparison of the content of two objects, without reading it where S3's metadata suffice."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from runtime.dicom.source import ByteSource
 
 
 class Fingerprint(Frozen):
-    """What S3 tells of an object's content without reading it."""
+    """Metadata of S3 about an object's content."""
 
     size: int = Field(ge=0, description="bytes")
     etag: str
     checksum: str | None = Field(default=None, description="full-object CRC-64/NVME, 16 hexadecimal digits")
 
     def agrees(self, other: Fingerprint) -> bool | None:
-        """Tell whether both are of the same bytes; None where only the bytes themselves can tell.
+        """Tell whether both are of the same bytes; None where only the bytes can tell.
 
         Equal ETags are equal content. Different ones prove nothing: of an upload in parts, or of an object under
         SSE-KMS, the ETag is no digest of the content alone.

@@ -1,1 +1,1 @@
-"""Logs, metrics and traces, none of which holds PHI."""
+"""Logs, metrics and traces of the functions, without PHI."""

@@ -1,4 +1,4 @@
-"""Logs, metrics and traces of the functions, and the gate that no PHI passes. Talks to AWS through Powertools."""
+"""Entry points of the functions: logs, metrics, traces and the redaction of errors. Talks to AWS through Powertools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
 from runtime.contract.steps import StatusCode, StepResponse
-from runtime.observability.redaction import describe, silence
+from runtime.observability.redaction import describe, suppress_diagnostics
 
 logger = Logger()
 metrics = Metrics()
@@ -22,20 +22,20 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 
 
 class StepFailedError(Exception):
-    """A step failed for a reason other than the object. Its text tells error class and place, nothing of the data."""
+    """Failure of a step for a reason other than the object. Its text is a redacted error."""
 
 
 def entry_point(function: Handler) -> Handler:
     """Make a Lambda handler of a function, with logging and tracing.
 
-    An exception's text may quote keys or values, and Lambda writes it into logs, traces and workflow history. So none
-    leaves the handler: a `StepFailedError` replaces it that names the error's class, AWS error code and place in our
-    code. It is raised outside of the handling of the other, which would hang on it as its context.
+    Lambda writes an exception's text, which may quote keys or values, into logs, traces and workflow history. So a
+    `StepFailedError` with the redacted error replaces it. It is raised outside of the other's handling, or the other
+    would be its context.
     """
 
     @wraps(function)
     def run(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        with silence():
+        with suppress_diagnostics():
             try:
                 return function(event, context)
             except BaseException as error:  # noqa: BLE001 - every exception has to be replaced

@@ -1,7 +1,7 @@
-"""What may be said of a failure, and silence for everything that would say more.
+"""Redaction of errors, warnings and libraries' logs.
 
-Texts of exceptions, warnings and libraries' logs quote what was being read: a header's values, an object's key. All
-that leaves a function or a command is an error's class, AWS's code for it and its place in our code.
+Their texts quote what was read: a header's values, an object's key. An error leaves a function or a command as its
+class, its AWS error code and the line of our code that raised it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 from botocore.exceptions import ClientError
 
 _CODE: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
-"""What an AWS error code looks like. Anything else in its place comes from something that is not AWS."""
+"""Form of an AWS error code; other texts come from something that is not AWS."""
 
 # Libraries quote values and keys in their logs (pydicom's of odd values, urllib3's of URLs), and the root logger's
 # handler, which is Lambda's, would write them, or Python's last resort: only our own logger speaks.
@@ -42,16 +42,16 @@ def describe(error: BaseException) -> str:
 
 
 def error_code(error: ClientError) -> str:
-    """Return the code that AWS gave an error."""
+    """Return the AWS error code; ``Unknown`` for what is none."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return code if _CODE.fullmatch(code) else "Unknown"
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Let Python itself write nothing: no warning, and no error of a thread or a finalizer, which nobody can catch."""
+def suppress_diagnostics() -> Iterator[None]:
+    """Suppress what Python itself writes: warnings, and errors of threads and finalizers, which nobody can catch."""
     hooks = threading.excepthook, sys.unraisablehook
-    threading.excepthook, sys.unraisablehook = _say_nothing, _say_nothing
+    threading.excepthook, sys.unraisablehook = _ignore, _ignore
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
@@ -59,5 +59,5 @@ def silence() -> Iterator[None]:
         threading.excepthook, sys.unraisablehook = hooks
 
 
-def _say_nothing(_: object) -> None:
-    """Stand in for a hook that would write an error with its text."""
+def _ignore(_: object) -> None:
+    """Replace a hook that writes an error with its text."""

@@ -1,4 +1,1 @@
-"""What keeps a stage in order: quarantine, redrive, reconciliation, replay, study completeness, dead letters.
-
-Shared by the scheduled functions and by the commands of `imaging-pipeline`.
-"""
+"""Operations on a stage: attempts, replay, reconciliation, completeness of studies."""

@@ -1,4 +1,4 @@
-"""Intake: which objects the pipeline takes, and the start of an attempt that happens once."""
+"""Attempts at objects: which objects are accepted, and the start of an attempt, once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.ledger.rows import Ledger
 
 
 def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
-    """Tell whether an object is the pipeline's by its key.
+    """Tell whether the pipeline accepts an object, by its key.
 
     Parameters
     ----------
@@ -28,15 +28,16 @@ def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
 
 
 def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionInput) -> bool:
-    """Start an attempt unless that was done; tell whether it was not.
+    """Start an attempt unless it was started; tell whether this call did.
 
-    May be repeated from any point where it was interrupted: the row is opened before the execution is started, and
-    marked after. What is started is what the row says, in case that two callers open the same attempt differently.
+    Idempotent from any point of interruption: the row is opened before the execution is started, and marked after. The
+    row decides the execution's input, in case that two callers open the same attempt differently.
 
-    An execution of this attempt that has ended, though the ledger knows no verdict, ran before the ledger was lost or
-    restored: then the next attempt is opened and started, whose name is free. An attempt that this very call opened
-    needs no look at the execution. Another caller may have started it since, but with what the same row says: while
-    that runs, the second start is answered as the first was, and once it has ended, the row has changed.
+    An execution of this attempt that ended without a verdict in the ledger ran before the ledger was lost or restored.
+    Then the next attempt, whose name is free, is opened and started.
+
+    The execution of an attempt that this call opened is not looked at. If another caller started it since, the row gave
+    it the same input: while it runs, Step Functions answers alike, and once it has ended, the row has changed.
     """
     row, just_opened = ledger.open(execution)
     while row.attempt >= execution.attempt and row.status is LedgerStatus.RECEIVED:

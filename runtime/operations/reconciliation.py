@@ -1,4 +1,4 @@
-"""Reconciliation: whether the raw bucket, the ledger and the processed bucket agree, and what to start where not."""
+"""Reconciliation of raw bucket, ledger and processed bucket: find unaccounted objects, and start them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, Field
 
 from runtime.aws import storage
+from runtime.aws.clock import countdown, timestamp
 from runtime.aws.executions import Executions
-from runtime.aws.retries import START_SECONDS, is_transient, patiently, within
-from runtime.contract.ledger import LedgerStatus
+from runtime.aws.retries import START_SECONDS, is_transient, retry
+from runtime.contract.ledger import SCAN_CURSORS, LedgerStatus
 from runtime.contract.models import Frozen
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
-from runtime.ledger.rows import Ledger, timestamp
+from runtime.ledger.cursors import Cursor
+from runtime.ledger.rows import Ledger
 from runtime.observability.entry_points import logger
 from runtime.observability.redaction import describe, error_code
 from runtime.operations.attempts import start_attempt
@@ -27,40 +29,40 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 LISTED: Final = 1000
-"""Unaccounted objects that a report names; it counts all of them."""
+"""Unaccounted objects that a report lists; it counts all."""
 
 STUDIES: Final = 64
-"""Studies whose lists of results are kept while rows are compared."""
+"""Studies whose lists of results are cached while rows are compared."""
 RESERVE_SECONDS: Final = 30.0
-"""That must be left to compare another page."""
-RAW: Final = "raw"
-RESULTS: Final = "results"
+"""Seconds that must be left to compare another page."""
+RAW_CURSOR: Final = f"{SCAN_CURSORS}raw"
+RESULTS_CURSOR: Final = f"{SCAN_CURSORS}results"
 
 _IN_WORK: Final = (LedgerStatus.RECEIVED, LedgerStatus.RUNNING)
 
 
 class Problem(StrEnum):
-    """Why an object is unaccounted."""
+    """Kind of an unaccounted object."""
 
     MISSING = "missing"
-    """The raw bucket has the version, the ledger does not: its event was lost."""
+    """in the raw bucket and not in the ledger: its event was lost"""
     STUCK = "stuck"
-    """The ledger has it in work for longer than an execution can take."""
+    """in work for longer than an execution can take"""
     LOST = "lost"
-    """The ledger has it as delivered, but the processed bucket has no such result."""
+    """delivered by the ledger, without a result in the processed bucket"""
 
 
 class Unaccounted(Frozen):
-    """An object that is not where it should be."""
+    """An unaccounted object."""
 
     object_id: str
     problem: Problem
 
 
 class Report(BaseModel):
-    """What a reconciliation found. Holds ids and counts only."""
+    """Result of a reconciliation: ids and counts."""
 
-    raw_versions: int = Field(default=0, description="compared, those that are not accepted included")
+    raw_versions: int = Field(default=0, description="compared, ignored ones included")
     ignored: int = Field(default=0, description="versions whose key the pipeline does not accept")
     recent: int = Field(default=0, description="versions without a row, too young to be missed")
     results: int = Field(default=0, description="that were delivered, and looked for")
@@ -68,12 +70,14 @@ class Report(BaseModel):
     stuck: int = 0
     lost: int = 0
     started: int = Field(default=0, description="of the missing and stuck ones")
-    complete: bool = Field(default=True, description="whether all were compared, or some are left to the next run")
+    complete: bool = Field(
+        default=True, description="whether all objects were compared; the next run goes on otherwise"
+    )
     unaccounted: list[Unaccounted] = Field(default=[], description=f"the first {LISTED}")
 
     @property
     def total(self) -> int:
-        """How many objects are unaccounted."""
+        """Number of unaccounted objects."""
         return self.missing + self.stuck + self.lost
 
     def add(self, object_id: str, problem: Problem) -> None:
@@ -84,25 +88,24 @@ class Report(BaseModel):
 
 
 class Reconciliation:
-    """A comparison of a stage's raw bucket, ledger and processed bucket.
+    """Comparison of a stage's raw bucket, ledger and processed bucket.
 
-    Where there are more objects than one run has time for, it keeps its places in the ledger, and the next goes on
-    there.
+    A run whose time is up moves its cursors in the ledger, where the next run goes on.
 
     Parameters
     ----------
     s3, ledger
-        What is read.
+        To read.
     executions
-        To start what is missing or stuck, as soon as it is found; None to look only, and to keep no place.
+        To start missing and stuck objects as soon as they are found; None: start nothing and move no cursor.
     raw_bucket, processed_bucket
         Names.
     accepts
-        Tells of a key whether the pipeline takes the object.
+        Tells whether the pipeline accepts an object, by its key.
     stuck_after
-        The longest that an object may be without a verdict.
+        Longest time without a verdict.
     results_expire_after
-        The age at which the processed bucket drops a result; None if it never does.
+        Age at which the processed bucket expires a result; None: never.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class Reconciliation:
         self._processed_bucket = processed_bucket
         self._accepts = accepts
         self._began = datetime.now(UTC)
-        self._patience_ended = self._began - stuck_after
+        self._stuck_before = self._began - stuck_after
         # A day less: S3 expires what is due at midnight, and the row is a little younger than its result.
         self._expired = (
             timestamp(self._began - (results_expire_after - timedelta(days=1))) if results_expire_after else ""
@@ -134,7 +137,7 @@ class Reconciliation:
         self.report = Report()
 
     def run(self, seconds_left: Callable[[], float]) -> Report:
-        """Look for what is stuck, then missing, then lost. Each has a third of the time, and what was left over."""
+        """Find stuck, then missing, then lost objects. Each search has a third of the time, and what is left over."""
         third = seconds_left() / 3
         self._find_stuck(lambda: seconds_left() - 2 * third)
         self._find_missing(lambda: seconds_left() - third)
@@ -142,11 +145,11 @@ class Reconciliation:
         return self.report
 
     def _find_stuck(self, seconds_left: Callable[[], float]) -> None:
-        """Look at what is in work for too long: few rows, however many have their verdict."""
+        """Find rows that are in work for too long."""
         for status in _IN_WORK:
-            for indexed in self._ledger.with_status(status, until=timestamp(self._patience_ended)):
+            for indexed in self._ledger.with_status(status, until=timestamp(self._stuck_before)):
                 row = self._ledger.row(indexed.object_id)  # indexes lag, the table does not
-                if row is None or row.status not in _IN_WORK or row.updated_at >= timestamp(self._patience_ended):
+                if row is None or row.status not in _IN_WORK or row.updated_at >= timestamp(self._stuck_before):
                     continue
                 never_started = row.status is LedgerStatus.RECEIVED
                 self._found(Problem.STUCK, row.current_attempt if never_started else row.next_attempt())
@@ -155,36 +158,36 @@ class Reconciliation:
                     return
 
     def _find_missing(self, seconds_left: Callable[[], float]) -> None:
-        """Look for versions that the ledger does not know, a page of the raw bucket's list after the other."""
-        place = self._place(RAW)
+        """Find versions without a row, page by page of the raw bucket's list."""
+        position = self._position(RAW_CURSOR)
         try:
-            self._walk_versions(place, seconds_left)
+            self._scan_versions(position, seconds_left)
         except ClientError as error:
-            if place and error_code(error) == "InvalidArgument":  # S3 knows the place no more
-                self._keep_place(RAW, "")
+            if position and error_code(error) == "InvalidArgument":  # S3 no longer knows the position
+                self._move(RAW_CURSOR, "")
             raise
 
-    def _walk_versions(self, place: str, seconds_left: Callable[[], float]) -> None:
-        for page in storage.version_pages(self._s3, self._raw_bucket, json.loads(place or "{}")):
+    def _scan_versions(self, position: str, seconds_left: Callable[[], float]) -> None:
+        for page in storage.version_pages(self._s3, self._raw_bucket, json.loads(position or "{}")):
             to_its_end = self._compare_versions(page.versions, seconds_left)
             if to_its_end:
-                place = json.dumps(page.following) if page.following else ""
+                position = json.dumps(page.following) if page.following else ""
             if not to_its_end or seconds_left() < RESERVE_SECONDS:
                 self.report.complete &= to_its_end
                 break
-        self._keep_place(RAW, place)
+        self._move(RAW_CURSOR, position)
 
     def _compare_versions(
         self, versions: Sequence[tuple[ObjectCoordinates, datetime]], seconds_left: Callable[[], float]
     ) -> bool:
-        """Compare a page; tell whether there was time to start all that is missing, and no throttling that stays."""
+        """Compare a page; tell whether all of its missing objects could be started."""
         self.report.raw_versions += len(versions)
         accepted = {each.object_id: (each, uploaded) for each, uploaded in versions if self._accepts(each.key)}
         self.report.ignored += len(versions) - len(accepted)
         unknown = self._ledger.unknown(list(accepted))
         for object_id in (each for each in accepted if each in unknown):
             coordinates, uploaded_at = accepted[object_id]
-            if uploaded_at > self._patience_ended:
+            if uploaded_at > self._stuck_before:
                 self.report.recent += 1
             elif self._ledger.row(object_id) is None:
                 self._found(Problem.MISSING, ExecutionInput(object=coordinates))
@@ -193,44 +196,45 @@ class Reconciliation:
         return True
 
     def _find_lost(self, seconds_left: Callable[[], float]) -> None:
-        """Look for delivered results that are gone, in the order of their delivery."""
-        place = self._place(RESULTS)
+        """Find delivered results that are gone, in the order of their delivery."""
+        position = self._position(RESULTS_CURSOR)
         # What was delivered since this run began may be younger than a list of the bucket.
-        for row in self._ledger.delivered(since=max(place, self._expired), until=timestamp(self._began)):
+        for row in self._ledger.delivered(since=max(position, self._expired), until=timestamp(self._began)):
             self.report.results += 1
             patient_and_study = "/".join(row.output_key.split("/")[:2])
             if row.output_key not in self._results_below(patient_and_study):
                 self.report.add(row.object_id, Problem.LOST)
-            if seconds_left() < RESERVE_SECONDS and row.updated_at > place:  # where a run goes on, it begins once more
-                self._keep_place(RESULTS, row.updated_at)
+            # The next run begins with the rows of this time once more.
+            if seconds_left() < RESERVE_SECONDS and row.updated_at > position:
+                self._move(RESULTS_CURSOR, row.updated_at)
                 return
-        self._keep_place(RESULTS, "")
+        self._move(RESULTS_CURSOR, "")
 
     def _list_results(self, folder: str) -> frozenset[str]:
-        """List a study's results. They were delivered together, so that one list does for many rows."""
+        """List a study's results, which one request does for many rows."""
         return frozenset(storage.keys(self._s3, self._processed_bucket, f"{folder}/"))
 
     def _found(self, problem: Problem, execution: ExecutionInput) -> None:
-        """Report an unaccounted object and start it. Where that fails, a later run finds it again."""
+        """Report an unaccounted object and start it. If the start fails, a later run finds the object again."""
         self.report.add(execution.object.object_id, problem)
         if self._executions is None or self._gave_up:
             return
         try:
-            self.report.started += patiently(
-                partial(start_attempt, self._ledger, self._executions, execution), within(START_SECONDS)
+            self.report.started += retry(
+                partial(start_attempt, self._ledger, self._executions, execution), countdown(START_SECONDS)
             )
-        except Exception as error:  # noqa: BLE001 - what was found has to be reported, whatever a start says
+        except Exception as error:  # noqa: BLE001 - the report must not fail with a start
             logger.error("not started", extra={"failure": describe(error)})
-            self._gave_up |= is_transient(error)  # what does not pass now may by the next run
+            self._gave_up |= is_transient(error)  # and will be at the next object
 
-    def _place(self, name: str) -> str:
-        """Return where this run goes on; one that does not begin at the beginning does not look at everything."""
-        place = self._ledger.place(name)
-        self.report.complete &= not place
-        return place
+    def _position(self, cursor: str) -> str:
+        """Return where this run goes on. A run that does not begin at the beginning is incomplete."""
+        position = Cursor(self._ledger.table, cursor).read()
+        self.report.complete &= not position
+        return position
 
-    def _keep_place(self, name: str, place: str) -> None:
-        """Keep where the next run goes on, if it is to start what it finds: others leave the places alone."""
-        self.report.complete &= not place
+    def _move(self, cursor: str, position: str) -> None:
+        """Set where the next run goes on, unless this run starts nothing."""
+        self.report.complete &= not position
         if self._executions is not None:
-            self._ledger.keep_place(name, place)
+            Cursor(self._ledger.table, cursor).move(position)

@@ -1,8 +1,7 @@
-"""Replay: which objects are run again, their next attempt, started once however often it is asked for, and its end."""
+"""Replay: selection of objects, and the idempotent start of their next attempts."""
 
 from __future__ import annotations
 
-from cli.operations.quarantine import reasons
 from runtime.aws.executions import Executions
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
@@ -13,14 +12,14 @@ from runtime.operations.attempts import start_attempt
 _FINISHED = frozenset((LedgerStatus.DELIVERED, LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
 _IN_WORK = frozenset((LedgerStatus.RECEIVED, LedgerStatus.RUNNING))
 _WITHOUT_RESULT = frozenset((LedgerStatus.QUARANTINED, LedgerStatus.DUPLICATE))
-"""Verdicts after which a row still tells the profile of an older result, which no further attempt replaces."""
+"""Verdicts that leave an older result's profile in the row."""
 
 
 def selects(filter_: ReplayFilter, row: Row | None) -> bool:
-    """Tell whether a replay runs an object again.
+    """Tell whether a filter selects an object.
 
-    An object that the ledger doesn't know was never finished, at a time that nobody knows: it is selected by
-    everything that does not ask for a reason or a profile.
+    An object without a row is unfinished and was received at an unknown time: every filter selects it that asks for
+    neither a reason nor a profile.
     """
     if row is None:
         return filter_.reason_code is None and filter_.profile_hash is None
@@ -28,7 +27,7 @@ def selects(filter_: ReplayFilter, row: Row | None) -> bool:
         (
             not filter_.unfinished or row.status not in _FINISHED,
             filter_.reason_code is None
-            or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in reasons(row)),
+            or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in row.reasons),
             filter_.received_since is None or row.received_at >= filter_.received_since,
             filter_.received_before is None or row.received_at < filter_.received_before,
             filter_.profile_hash is None
@@ -38,11 +37,11 @@ def selects(filter_: ReplayFilter, row: Row | None) -> bool:
 
 
 def replay(ledger: Ledger, executions: Executions, coordinates: ObjectCoordinates, filter_: ReplayFilter) -> Replayed:
-    """Start the next attempt at one object version if the filter selects it.
+    """Start the next attempt at an object version if the filter selects it.
 
-    May be repeated from wherever it was interrupted: an attempt that was opened is started and no other is opened, and
-    a row that changed since the replay was asked for is left alone. An attempt that was opened since then is this
-    replay's own, as a rule, whatever the filter makes of its row now.
+    Idempotent from any point of interruption: an open attempt is started, and no other is opened. A row that changed
+    since the replay was requested is left alone. An attempt that was opened since is taken for this replay's own,
+    whether or not the filter still selects its row.
     """
     row = ledger.row(coordinates.object_id)
     opened_since = row is not None and row.status in _IN_WORK and row.updated_at >= filter_.requested_at

@@ -16,11 +16,11 @@ from imaging_pipeline.building_blocks.runtime_code import code_version
 from local.environment import isolation
 from local.pipeline import Outcome, Pipeline
 from local.samples import BUNDLED, as_instance
+from runtime.aws import clients
 from runtime.aws.audit import AuditLog
 from runtime.contract.audit import AuditEvent, AuditRecord
 from runtime.contract.names import Output
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
-from runtime.ledger.rows import dynamodb_client
 from tests.end_to_end.conftest import Stage
 from tests.end_to_end.test_verdicts import processed_bucket_missing
 
@@ -31,7 +31,7 @@ APPLIED = ("profile", "profile_hash", "key_id")
 @pytest.fixture
 def audit(stage: Stage) -> Iterator[AuditLog]:
     with isolation(stage.environment):
-        yield AuditLog(dynamodb_client(), stage.outputs[Output.AUDIT_TABLE_NAME])
+        yield AuditLog(clients.client("dynamodb"), stage.outputs[Output.AUDIT_TABLE_NAME])
 
 
 def execution(pipeline: Pipeline, outcome: Outcome) -> ExecutionInput:

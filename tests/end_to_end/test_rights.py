@@ -14,9 +14,9 @@ import pytest
 
 from local.pipeline import Pipeline
 from local.samples import BUNDLED, as_instance
+from runtime.aws.clock import timestamp
 from runtime.contract.names import PROJECT, Function, State
 from runtime.contract.replay import ReplayFilter, ReplayItem
-from runtime.ledger.rows import timestamp
 from tests.end_to_end.conftest import Stage
 from tests.infrastructure.policies import Policies, covers
 

@@ -17,11 +17,12 @@ from cli.operations.links import PresignedUrlHandler
 from local.environment import REGION
 from local.pipeline import Outcome, Pipeline
 from local.samples import BUNDLED, as_instance
+from runtime.aws import clients
 from runtime.aws.audit import AuditLog
+from runtime.aws.clock import timestamp
 from runtime.contract.audit import AuditEvent
 from runtime.contract.names import METRIC_NAMESPACE, PROJECT, Metric, Output, State
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
-from runtime.ledger.rows import dynamodb_client, timestamp
 from tests.end_to_end.conftest import Stage
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def test_should_deliver_through_a_link_that_needs_no_credentials(
     key = outcomes["ct.dcm"].output_key
     assert key is not None
 
-    audit = AuditLog(dynamodb_client(), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    audit = AuditLog(clients.client("dynamodb"), pipeline.outputs[Output.LINK_AUDIT_TABLE_NAME])
     link = PresignedUrlHandler(pipeline.processed_bucket, REGION, audit=audit).generate_secure_download_url(key)
 
     [record] = audit.of_subject(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.contract.indexes import SHARDS
-from runtime.contract.ledger import LedgerAttribute, LedgerIndex, Outline
+from runtime.contract.ledger import LedgerAttribute, LedgerIndex, RowProjection
 from tests.infrastructure.conftest import StageTemplate
 
 
@@ -24,7 +24,7 @@ def test_should_find_an_object_by_its_id_and_index_no_more_than_what_is_asked_fo
     projections = {name: index["Projection"] for name, index in found.items()}
     assert projections[LedgerIndex.IN_WORK] == {"ProjectionType": "KEYS_ONLY"}
     assert set(projections[LedgerIndex.BY_VERDICT]["NonKeyAttributes"]) == {"study_id", "output_key"}
-    outline = set(Outline.model_fields) - {"object_id", "study_id"}
+    outline = set(RowProjection.model_fields) - {"object_id", "study_id"}
     assert set(projections[LedgerIndex.BY_STUDY]["NonKeyAttributes"]) == outline
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 
 from local.emulator import PROJECT_ROOT
+from runtime.aws import clients
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import PROJECT, Function, Output, ReplayState
 from runtime.deidentification.engine import Deidentifier
@@ -27,7 +28,7 @@ from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
-from runtime.ledger.rows import Ledger, Row, dynamodb_client
+from runtime.ledger.rows import Ledger, Row
 
 STAGE = "local"
 PROFILE = "research"
@@ -78,7 +79,7 @@ class Deployed:
         self.lambda_ = boto3.client("lambda")
         self.events = boto3.client("events")
         self.step_functions = boto3.client("stepfunctions")
-        self.ledger = Ledger(dynamodb_client(), self.outputs[Output.LEDGER_TABLE_NAME])
+        self.ledger = Ledger(clients.client("dynamodb"), self.outputs[Output.LEDGER_TABLE_NAME])
         secrets = boto3.client("secretsmanager")
         key = secrets.get_secret_value(SecretId=f"{PROJECT}-{STAGE}/pseudonym-key")["SecretString"]
         self._engine = Deidentifier(load_profile(PROFILE), Pseudonyms.from_hex(key))

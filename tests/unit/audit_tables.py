@@ -9,9 +9,9 @@ import pytest
 from moto.dynamodb.exceptions import ConditionalCheckFailed, DynamodbException
 from moto.dynamodb.models import DynamoDBBackend
 
+from runtime.aws import clients
 from runtime.aws.audit import AuditLog
 from runtime.contract.audit import AUDIT_INDEXES
-from runtime.ledger.rows import dynamodb_client
 from tests.unit import indexes
 
 
@@ -31,7 +31,7 @@ def insert(backend: DynamoDBBackend, statement: str, parameters: list[dict[str, 
 def audit_log(table: str, monkeypatch: pytest.MonkeyPatch) -> AuditLog:
     """Return the audit log on a new table."""
     monkeypatch.setattr(DynamoDBBackend, "execute_statement", insert)
-    client = dynamodb_client(attempts=2)
+    client = clients.client("dynamodb", attempts=2)
     client.create_table(
         TableName=table,
         BillingMode="PAY_PER_REQUEST",

@@ -14,11 +14,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
-from runtime.aws import storage
+from runtime.aws import clients, storage
 from runtime.aws.audit import AuditLog
 from runtime.contract.ledger import LEDGER_INDEXES
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates, ObjectCreated
-from runtime.ledger.rows import Ledger, dynamodb_client
+from runtime.ledger.rows import Ledger
 from tests.unit import indexes
 from tests.unit.audit_tables import audit_log
 
@@ -121,7 +121,7 @@ def buckets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
 
 @pytest.fixture
 def ledger(buckets: Buckets) -> Ledger:
-    client = dynamodb_client(attempts=2)
+    client = clients.client("dynamodb", attempts=2)
     client.create_table(
         TableName=LEDGER_TABLE,
         BillingMode="PAY_PER_REQUEST",

@@ -23,9 +23,10 @@ from pydicom.data import get_testdata_file
 from cli.__main__ import main
 from cli.operations import links as delivery
 from cli.operations.links import PresignedUrlHandler
+from runtime.aws import clients
 from runtime.aws.audit import AuditLog
+from runtime.aws.clock import timestamp
 from runtime.contract.audit import AuditEvent
-from runtime.ledger.rows import dynamodb_client, timestamp
 from tests.unit.audit_tables import audit_log, away
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def published(audit: AuditLog) -> None:
 
 def untouched_log() -> AuditLog:
     """Return a log that no test may reach."""
-    return AuditLog(dynamodb_client(), "untouched")
+    return AuditLog(clients.client("dynamodb"), "untouched")
 
 
 @pytest.fixture

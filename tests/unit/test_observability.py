@@ -27,15 +27,15 @@ def raise_botocore_error(_: dict[str, Any]) -> StepResponse:
     raise ClientError({"Error": {"Code": "AccessDenied", "Message": f"{MARKER} on {MARKER}.dcm"}}, "GetObject")
 
 
-def test_should_name_class_code_and_place_of_a_failure(output: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(StepFailedError, match=r"^ClientError GetObject AccessDenied observability\.py:\d+$"):
+def test_should_name_class_code_and_line_of_a_failure(output: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StepFailedError, match=r"^ClientError GetObject AccessDenied entry_points\.py:\d+$"):
         step(raise_botocore_error)({}, Context())
     lines = [json.loads(line) for line in output.readouterr().out.splitlines()]
     (failure,) = [line["failure"] for line in lines if line.get("message") == "step failed"]
     assert failure.startswith("ClientError GetObject AccessDenied")
 
 
-def test_should_name_the_place_in_our_code_when_a_library_raises() -> None:
+def test_should_name_the_line_in_our_code_when_a_library_raises() -> None:
     with pytest.raises(DicomError) as caught:
         read_header(BytesSource(b""))
     assert describe(caught.value).startswith("DicomError header.py:")

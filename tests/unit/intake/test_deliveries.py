@@ -15,7 +15,7 @@ from runtime.aws import storage
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ObjectCoordinates, Release
 from runtime.ledger.fingerprint import Fingerprint, same_content
-from runtime.ledger.rows import hashed
+from runtime.ledger.table import hashed
 from runtime.observability.entry_points import StepFailedError
 from tests.unit.conftest import PROCESSED, RAW, dicom_file
 from tests.unit.intake.conftest import Stage, execution
@@ -39,7 +39,7 @@ OTHER_PATIENT = changed(PatientID="other", PatientName="ROE^RICHARD")
 
 def one_after_another(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let requests for an item be atomic, as DynamoDB's are and moto's are not."""
-    lock, client = Lock(), stage.ledger._client
+    lock, client = Lock(), stage.ledger.table.client
 
     def locked(request: Callable[..., Any]) -> Callable[..., Any]:
         def call(**arguments: Any) -> Any:
@@ -112,7 +112,7 @@ def test_should_deliver_an_object_and_record_its_study(stage: Stage) -> None:
     assert row is not None
     assert (row.status, row.output_key) == (LedgerStatus.DELIVERED, stage.results()[0])
     study = str(pydicom.dcmread(io.BytesIO(CT)).StudyInstanceUID)
-    assert [found.object_id for found in stage.ledger.outlines_of_study(hashed(study))] == [coordinates.object_id]
+    assert [found.object_id for found in stage.ledger.rows_of_study(hashed(study))] == [coordinates.object_id]
 
 
 def test_should_deliver_the_same_file_under_many_keys_once(stage: Stage) -> None:

@@ -10,8 +10,11 @@ from botocore.exceptions import ClientError
 from runtime.contract.indexes import SHARDS
 from runtime.contract.ledger import LEDGER_CONDITION, LEDGER_VERDICTS, LedgerStatus, expression_names
 from runtime.contract.objects import ObjectCoordinates, Release
+from runtime.ledger.claims import Claims
+from runtime.ledger.cursors import Cursor
 from runtime.ledger.fingerprint import Fingerprint
-from runtime.ledger.rows import Ledger, Row, hashed
+from runtime.ledger.rows import Ledger, Row
+from runtime.ledger.table import hashed
 from tests.unit.conftest import LEDGER_TABLE
 from tests.unit.intake.conftest import execution
 
@@ -32,7 +35,7 @@ def test_should_open_a_row_with_the_object_that_is_received(ledger: Ledger) -> N
     opened = ledger.receive(execution(OBJECT))
     assert (opened.coordinates, opened.status, opened.attempt) == (OBJECT, LedgerStatus.RECEIVED, 1)
     assert opened.received_at == opened.updated_at
-    assert ledger._item(OBJECT.object_id)["opened_at"] == opened.updated_at  # type: ignore[index]
+    assert ledger.table.get(OBJECT.object_id)["opened_at"] == opened.updated_at  # type: ignore[index]
     assert opened.current_attempt == execution(OBJECT)
 
 
@@ -59,7 +62,7 @@ def test_should_reach_the_same_row_in_whatever_order_changes_arrive(ledger: Ledg
         lambda: ledger.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED),
     ]
     for order in itertools.permutations(changes):
-        ledger._client.delete_item(TableName=LEDGER_TABLE, Key={"object_id": {"S": OBJECT.object_id}})
+        ledger.table.client.delete_item(TableName=LEDGER_TABLE, Key={"object_id": {"S": OBJECT.object_id}})
         ledger.receive(execution(OBJECT))
         statuses = []
         for change in [*order, random.choice(order)]:
@@ -143,15 +146,15 @@ def test_should_answer_what_is_quarantined_since_a_time_and_what_a_study_has(led
     assert [found.object_id for found in ledger.with_status(LedgerStatus.QUARANTINED)] == [OBJECT.object_id]
     assert not list(ledger.with_status(LedgerStatus.QUARANTINED, since="2999-01-01"))
     assert not list(ledger.with_status(LedgerStatus.QUARANTINED, until="2020-01-01"))
-    assert {found.object_id for found in ledger.outlines_of_study(hashed("1.2"))} == {OBJECT.object_id, OTHER.object_id}
-    assert not list(ledger.outlines_of_study(hashed("1.3")))
+    assert {found.object_id for found in ledger.rows_of_study(hashed("1.2"))} == {OBJECT.object_id, OTHER.object_id}
+    assert not list(ledger.rows_of_study(hashed("1.3")))
 
 
 def test_should_tell_which_of_many_objects_it_does_not_know(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """DynamoDB leaves items of a batch undone where they are large, or it is throttled."""
     ledger.receive(execution(OBJECT))
     asked: list[int] = []
-    ask = ledger._client.batch_get_item
+    ask = ledger.table.client.batch_get_item
 
     def leave_half(RequestItems: Any) -> Any:  # noqa: N803 - as boto3 names it
         keys = RequestItems[LEDGER_TABLE]["Keys"]
@@ -161,19 +164,25 @@ def test_should_tell_which_of_many_objects_it_does_not_know(ledger: Ledger, monk
         left = {LEDGER_TABLE: RequestItems[LEDGER_TABLE] | {"Keys": later}} if later else {}
         return answer | {"UnprocessedKeys": left}
 
-    monkeypatch.setattr(ledger._client, "batch_get_item", leave_half)
-    monkeypatch.setattr("runtime.ledger.rows.time.sleep", lambda _: None)
+    monkeypatch.setattr(ledger.table.client, "batch_get_item", leave_half)
+    monkeypatch.setattr("runtime.ledger.table.time.sleep", lambda _: None)
     others = [f"{number:032x}" for number in range(149)]
     assert ledger.unknown([*others, OBJECT.object_id]) == set(others)
     assert asked == [100, 50, 25, 13, 7, 4, 2, 1, 50, 25, 13, 7, 4, 2, 1]
     assert ledger.unknown([]) == set()
 
 
-def test_should_outline_a_row_by_nothing_that_leads_to_the_object(ledger: Ledger) -> None:
+def test_should_project_a_row_without_coordinates(ledger: Ledger) -> None:
     ledger.receive(execution(OBJECT))
     ledger.identify(OBJECT.object_id, hashed("1.2"))
-    [outline] = ledger.outlines_of_study(hashed("1.2"))
-    assert outline.model_dump(exclude_none=True).keys() == {"object_id", "status", "attempt", "updated_at", "study_id"}
+    [projection] = ledger.rows_of_study(hashed("1.2"))
+    assert projection.model_dump(exclude_none=True).keys() == {
+        "object_id",
+        "status",
+        "attempt",
+        "updated_at",
+        "study_id",
+    }
 
 
 def test_should_tell_of_which_studies_objects_were_judged_between_two_times(
@@ -206,8 +215,8 @@ def test_should_answer_in_the_order_of_time_whichever_shard_has_a_row(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = itertools.cycle(range(SHARDS))
-    monkeypatch.setattr("runtime.ledger.rows.random.randrange", lambda _: next(shards) * 7 % SHARDS)
-    monkeypatch.setattr("runtime.ledger.rows._BATCH", 7)
+    monkeypatch.setattr("runtime.ledger.table.random.randrange", lambda _: next(shards) * 7 % SHARDS)
+    monkeypatch.setattr("runtime.ledger.rows.BATCH", 7)
     expected = []
     for minute in range(40):
         coordinates = OBJECT.model_copy(update={"version_id": str(minute)})
@@ -221,19 +230,49 @@ def test_should_answer_in_the_order_of_time_whichever_shard_has_a_row(
     )
 
 
-def test_should_give_an_instance_to_the_first_that_claims_it(ledger: Ledger) -> None:
-    assert ledger.claim(UID, "a", ONE).holder == "a"
-    assert ledger.claim(UID, "b", ONE).holder == "a"
-    assert ledger.claim(UID, "a", ONE).revision == 2
-    assert ledger.claim("1.2.3.5", "b", ONE).holder == "b"
+@pytest.fixture
+def claims(ledger: Ledger) -> Claims:
+    return Claims(ledger.table)
 
 
-def test_should_refuse_to_change_a_claim_that_is_no_longer_as_it_was_seen(ledger: Ledger) -> None:
-    seen = ledger.claim(UID, "a", ONE)
-    assert ledger.change_claim(UID, seen, "b", ONE, delivered_as="key-of-b")
-    assert not ledger.change_claim(UID, seen, "a", ONE, delivered_as="key-of-a")
-    now = ledger.claim(UID, "a", ONE)
+def test_should_give_an_instance_to_the_first_that_claims_it(claims: Claims) -> None:
+    assert claims.claim(UID, "a", ONE).holder == "a"
+    assert claims.claim(UID, "b", ONE).holder == "a"
+    assert claims.claim(UID, "a", ONE).revision == 2
+    assert claims.claim("1.2.3.5", "b", ONE).holder == "b"
+
+
+def test_should_refuse_to_change_a_claim_that_is_no_longer_as_it_was_seen(claims: Claims) -> None:
+    seen = claims.claim(UID, "a", ONE)
+    assert claims.change(UID, seen, "b", ONE, delivered_as="key-of-b")
+    assert not claims.change(UID, seen, "a", ONE, delivered_as="key-of-a")
+    now = claims.claim(UID, "a", ONE)
     assert (now.holder, now.output_key) == ("b", "key-of-b")
+
+
+def test_should_move_a_cursor_anywhere_and_advance_it_only_forwards(ledger: Ledger) -> None:
+    cursor = Cursor(ledger.table, "checkpoint#a")
+    assert cursor.read() == ""
+    for position, reached in (("2026-01-02", "2026-01-02"), ("2026-01-01", "2026-01-02"), ("2026-01-03", "2026-01-03")):
+        cursor.advance(position)
+        assert cursor.read() == reached
+    cursor.move("2026-01-01")
+    assert cursor.read() == "2026-01-01"
+    assert Cursor(ledger.table, "checkpoint#b").read() == ""
+
+
+@pytest.mark.parametrize(
+    ("facts", "reasons"),
+    [
+        ({"reason_codes": "NOT_DICOM TRUNCATED"}, ["NOT_DICOM", "TRUNCATED"]),
+        ({"error": "States.Timeout"}, ["States.Timeout"]),
+    ],
+)
+def test_should_tell_why_a_row_has_its_verdict(ledger: Ledger, facts: dict[str, str], reasons: list[str]) -> None:
+    assert ledger.receive(execution(OBJECT)).reasons == []
+    verdict = LedgerStatus.FAILED if "error" in facts else LedgerStatus.QUARANTINED
+    ledger.record(execution(OBJECT), verdict, **facts)
+    assert row(ledger).reasons == reasons
 
 
 @pytest.mark.parametrize("status", LEDGER_VERDICTS)
@@ -246,7 +285,7 @@ def test_should_name_every_value_of_a_verdict_after_its_attribute(ledger: Ledger
     sets = update.removeprefix("SET ").partition(" REMOVE ")[0].split(", ")
     values: dict[str, Any] = {part.partition(" = ")[2]: {"S": "x"} for part in sets}
     values |= {":rank": {"N": str(status.rank)}, ":attempt": {"N": "1"}, ":status": {"S": status.value}}
-    ledger._client.update_item(
+    ledger.table.client.update_item(
         TableName=LEDGER_TABLE,
         Key={"object_id": {"S": OBJECT.object_id}},
         UpdateExpression=update,
@@ -258,7 +297,7 @@ def test_should_name_every_value_of_a_verdict_after_its_attribute(ledger: Ledger
 
 
 def test_should_raise_what_is_no_failed_condition(ledger: Ledger) -> None:
-    ledger._client.delete_table(TableName=LEDGER_TABLE)
+    ledger.table.client.delete_table(TableName=LEDGER_TABLE)
     with pytest.raises(ClientError):
         ledger.receive(execution(OBJECT))
 
@@ -272,26 +311,26 @@ def test_should_read_numbers_as_they_were_written(ledger: Ledger) -> None:
 def test_should_let_a_row_and_a_claim_expire_so_long_after_their_last_attempt(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expiring = Ledger(ledger._client, LEDGER_TABLE, retention_days=10)
+    expiring = Ledger(ledger.table.client, LEDGER_TABLE, retention_days=10)
     claim = f"instance#{hashed(UID)}"
 
     def ends(name: str) -> object:
-        item = ledger._item(name)
+        item = ledger.table.get(name)
         assert item is not None
         return item.get("expires_at")
 
-    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 1000.5)
+    monkeypatch.setattr("runtime.ledger.table.time.time", lambda: 1000.5)
     expiring.receive(execution(OBJECT))
-    expiring.claim(UID, OBJECT.object_id, ONE)
+    Claims(expiring.table).claim(UID, OBJECT.object_id, ONE)
     assert expiring.reject_unread(OTHER, "OBJECT_DELETED")
     assert [ends(name) for name in (OBJECT.object_id, OTHER.object_id, claim)] == [1000 + 10 * 86400] * 3
-    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 2000.5)
+    monkeypatch.setattr("runtime.ledger.table.time.time", lambda: 2000.5)
     expiring.record(execution(OBJECT), LedgerStatus.DELIVERED, **DELIVERED)
     assert ends(OBJECT.object_id) == 1000 + 10 * 86400
     expiring.receive(execution(OBJECT, 2))
-    seen = expiring.claim(UID, OBJECT.object_id, ONE)
-    monkeypatch.setattr("runtime.ledger.rows.time.time", lambda: 3000.5)
-    assert expiring.change_claim(UID, seen, OBJECT.object_id, ONE, delivered_as="key")
+    seen = Claims(expiring.table).claim(UID, OBJECT.object_id, ONE)
+    monkeypatch.setattr("runtime.ledger.table.time.time", lambda: 3000.5)
+    assert Claims(expiring.table).change(UID, seen, OBJECT.object_id, ONE, delivered_as="key")
     assert (ends(OBJECT.object_id), ends(claim)) == (2000 + 10 * 86400, 3000 + 10 * 86400)
     ledger.receive(execution(OBJECT, 3))
     assert ends(OBJECT.object_id) == 2000 + 10 * 86400, "an operator's attempt leaves the end as it is"
@@ -299,6 +338,6 @@ def test_should_let_a_row_and_a_claim_expire_so_long_after_their_last_attempt(
 
 def test_should_let_nothing_expire_where_the_stage_keeps_the_ledger_for_ever(ledger: Ledger) -> None:
     ledger.receive(execution(OBJECT))
-    ledger.claim(UID, OBJECT.object_id, ONE)
+    Claims(ledger.table).claim(UID, OBJECT.object_id, ONE)
     for name in (OBJECT.object_id, f"instance#{hashed(UID)}"):
-        assert "expires_at" not in (ledger._item(name) or {})
+        assert "expires_at" not in (ledger.table.get(name) or {})

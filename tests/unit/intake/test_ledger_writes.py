@@ -11,8 +11,10 @@ import pytest
 
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.claims import Claims
 from runtime.ledger.fingerprint import Fingerprint
-from runtime.ledger.rows import Ledger, hashed
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import hashed
 from tests.unit.conftest import LEDGER_TABLE
 
 OBJECTS_A_SECOND = 1000
@@ -75,8 +77,8 @@ def size(item: Item) -> int:
 
 @pytest.fixture
 def meter(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Meter:
-    meter = Meter(ledger._client)
-    monkeypatch.setattr(ledger._client, "update_item", meter.update_item)
+    meter = Meter(ledger.table.client)
+    monkeypatch.setattr(ledger.table.client, "update_item", meter.update_item)
     return meter
 
 
@@ -96,9 +98,10 @@ def deliver(ledger: Ledger, version: str) -> None:
     ledger.receive(execution)
     ledger.run(execution, f"{workflow}:{object_id}")
     ledger.identify(object_id, hashed(f"study {version}"))
-    claim = ledger.claim(version, object_id, fingerprint)
+    claims = Claims(ledger.table)
+    claim = claims.claim(version, object_id, fingerprint)
     key = "/".join([hashed(version), *pseudonyms]) + ".dcm"
-    assert ledger.change_claim(version, claim, object_id, fingerprint, delivered_as=key)
+    assert claims.change(version, claim, object_id, fingerprint, delivered_as=key)
     facts = {"output_key": key, "profile": "research", "profile_hash": "ab" * 32, "key_id": "0123456789abcdef"}
     assert ledger.record(execution, LedgerStatus.DELIVERED, **facts)
 

@@ -156,8 +156,8 @@ def stage(
             if hasattr(module, attribute):
                 monkeypatch.setattr(module, attribute, client)
     completeness = importlib.import_module("runtime.operations.completeness")
-    consumers = completeness.Consumers(buckets.s3, events, bucket=PROCESSED, bus="stage")
-    monkeypatch.setattr(importlib.import_module("runtime.handlers.completeness"), "consumers", consumers)
+    publisher = completeness.Publisher(buckets.s3, events, bucket=PROCESSED, bus="stage")
+    monkeypatch.setattr(importlib.import_module("runtime.handlers.completeness"), "publisher", publisher)
     return Stage(buckets, ledger, audit, audit_log(LINK_AUDIT_TABLE, monkeypatch), states, sqs)
 
 

@@ -8,6 +8,8 @@ import pytest
 from runtime.contract.events import ManifestEntry, RevisionCause, StudyDelivered
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.cursors import Cursor
+from runtime.ledger.studies import Studies
 from runtime.observability.entry_points import StepFailedError
 from runtime.operations import completeness
 from tests.unit.conftest import PROCESSED
@@ -25,7 +27,7 @@ class Bus:
         self.events = boto3.client("events")
         self.entries: list[dict[str, Any]] = []
         self.events.meta.events.register("provide-client-params.events.PutEvents", self._record)
-        consumers = completeness.Consumers(stage.buckets.s3, self.events, bucket=PROCESSED, bus="stage")
+        consumers = completeness.Publisher(stage.buckets.s3, self.events, bucket=PROCESSED, bus="stage")
         monkeypatch.setattr("runtime.handlers.completeness.consumers", consumers)
 
     def _record(self, params: dict[str, Any], **_: Any) -> None:
@@ -184,17 +186,21 @@ def test_should_announce_the_same_revision_when_the_one_who_began_it_died(
 
 def test_should_not_let_two_announce_one_revision(stage: Stage, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(stage, "one")
-    seen = stage.ledger.study
+    seen = Studies.last_revision
 
-    def study_that_another_announces_meanwhile(study_id: str) -> Any:
-        last = seen(study_id)
-        monkeypatch.setattr(stage.ledger, "study", seen)
+    def revision_before_another_announces(studies: Studies, study_id: str) -> Any:
+        last = seen(studies, study_id)
+        monkeypatch.setattr(Studies, "last_revision", seen)
         bus.tick(11)
         return last
 
-    monkeypatch.setattr(stage.ledger, "study", study_that_another_announces_meanwhile)
+    monkeypatch.setattr(Studies, "last_revision", revision_before_another_announces)
     assert bus.tick(11)["pending"] == 1
     assert [each.revision for each in bus.announced()] == [1]
+
+
+def near_cursor(stage: Stage) -> Cursor:
+    return Cursor(stage.ledger.table, completeness.NEAR_CURSOR)
 
 
 def test_should_announce_the_others_where_one_study_fails(stage: Stage, bus: Bus) -> None:
@@ -205,7 +211,7 @@ def test_should_announce_the_others_where_one_study_fails(stage: Stage, bus: Bus
         with pytest.raises(StepFailedError):
             bus.tick(11)
     assert [each.delivered for each in bus.announced()] == [1]
-    assert stage.ledger.checkpoint("completeness") == ""
+    assert near_cursor(stage).read() == ""
 
 
 def test_should_go_back_behind_the_last_look_as_indexes_lag(stage: Stage, bus: Bus) -> None:
@@ -242,15 +248,16 @@ def test_should_go_on_near_where_it_can_not_look_far(stage: Stage, bus: Bus, mon
         with pytest.raises(StepFailedError):
             bus.tick(12 + 60)
     assert [each.revision for each in bus.announced()] == [1]
-    assert stage.ledger.checkpoint("completeness") > _text(datetime.now(UTC) + timedelta(minutes=60))
+    assert near_cursor(stage).read() > _text(datetime.now(UTC) + timedelta(minutes=60))
 
 
 def test_should_not_look_at_everything_again_where_it_never_looked_far(stage: Stage, bus: Bus) -> None:
     """As after an update from a version that did not."""
-    stage.ledger.move_checkpoint("completeness", _text(datetime.now(UTC) - timedelta(minutes=1)))
+    near_cursor(stage).advance(_text(datetime.now(UTC) - timedelta(minutes=1)))
     stage.change(deliver(stage, "old"), updated_at="2026-01-02T03:04:05.678Z")
     assert bus.tick(11)["announced"] == 0
-    assert stage.ledger.checkpoint("completeness-far") == stage.ledger.checkpoint("completeness")
+    far_cursor = Cursor(stage.ledger.table, completeness.FAR_CURSOR)
+    assert far_cursor.read() == near_cursor(stage).read()
 
 
 def _text(moment: datetime) -> str:

@@ -260,7 +260,7 @@ def test_should_go_on_where_a_start_was_refused_and_be_repeatable(
     stage = operator.stage
     objects = failed_objects(stage, 2)
     refuse_first_start(stage, monkeypatch, "InvalidExecutionInput")
-    monkeypatch.setattr("cli.stage.stepfunctions_client", lambda: stage.states)
+    monkeypatch.setattr("cli.stage.Stage.executions", Executions(stage.states, STATE_MACHINE))
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 1 started, 1 not\n")
     assert [line.split(maxsplit=1)[1] for line in out.splitlines()[1:]] == [
@@ -291,7 +291,7 @@ def test_should_stop_where_all_would_meet_the_same_trouble(
         raise error
 
     monkeypatch.setattr(client, "start_execution", refuse)
-    monkeypatch.setattr("cli.stage.stepfunctions_client", lambda: client)
+    monkeypatch.setattr("cli.stage.Stage.executions", Executions(client, STATE_MACHINE))
     monkeypatch.setattr("cli.operations.quarantine.START_SECONDS", 0)
     status, out, err = operator.run("redrive", *objects)
     assert (status, err) == (1, "redrive: 0 started, 3 not\n")

@@ -7,9 +7,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from runtime.aws.clock import timestamp
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
-from runtime.ledger.rows import timestamp
 from runtime.observability.entry_points import StepFailedError
 from tests.unit.conftest import PROCESSED
 from tests.unit.operations.conftest import KEY, Operator, Stage, refuse_first_start
@@ -240,7 +240,7 @@ def test_should_pass_over_no_version_of_a_key_between_two_runs(hurried: Stage, m
 
 
 @pytest.mark.parametrize(("code", "missing"), [("InvalidArgument", [0, 1]), ("SlowDown", [1, 0])])
-def test_should_begin_anew_only_where_s3_does_not_know_the_place_any_more(
+def test_should_begin_anew_only_where_s3_no_longer_knows_the_cursor(
     hurried: Stage, monkeypatch: pytest.MonkeyPatch, code: str, missing: list[int]
 ) -> None:
     """As where lifecycle removed the version that it names."""
@@ -266,7 +266,7 @@ def test_should_look_for_every_result_in_turn(hurried: Stage) -> None:
     assert found == [{first}, {first, second}, {second, third}, {third}]
 
 
-def test_should_keep_no_place_where_it_only_looks(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_should_move_no_cursor_where_it_only_looks(hurried: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         upload_long_ago(hurried, monkeypatch, f"{number}.dcm")
     reports = [hurried.invoke("reconciliation", {"start": False}) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""A process as Lambda's runtime makes it, which fails in every way: `python -m tests.unit.containment.lambda_process`.
+"""A process as Lambda's runtime makes it, which fails in every way: `python -m tests.unit.redaction.lambda_process`.
 
 Writes the segments that the X-Ray daemon was sent to the file descriptor that it is given, one JSON object a line.
 """
@@ -26,11 +26,11 @@ from typing import Any  # noqa: E402
 
 from aws_lambda_powertools.utilities.typing import LambdaContext  # noqa: E402
 
-from runtime.contract.objects import ObjectCoordinates
+from runtime.contract.objects import ObjectCoordinates  # noqa: E402
 from runtime.contract.steps import StepResponse  # noqa: E402
 from runtime.observability.entry_points import StepFailedError, entry_point, logger, step  # noqa: E402
-from tests.unit.containment.provocations import ERRORS, EXITS, KEY  # noqa: E402
 from tests.unit.intake.conftest import Context  # noqa: E402
+from tests.unit.redaction.provocations import ERRORS, EXITS, KEY  # noqa: E402
 
 BY_NAME = {provoke.__name__: provoke for provoke in (*ERRORS, *EXITS)}
 ANSWER = StepResponse.rejected(ObjectCoordinates(bucket="raw", key=KEY, version_id="1", size=1, etag=""), [])

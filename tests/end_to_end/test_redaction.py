@@ -1,6 +1,6 @@
 """A study that marks everything goes every way through the stage; then every place that anybody reads is searched.
 
-`docs/containment.md` says what may be where. The files' contents may be nowhere but in the raw bucket and, where the
+`docs/redaction.md` says what may be where. The files' contents may be nowhere but in the raw bucket and, where the
 profile keeps them, in results; the objects' keys nowhere but in the places that `KEYS_ALLOWED` names.
 """
 
@@ -22,12 +22,13 @@ from cli.__main__ import main
 from cli.operations.links import PresignedUrlHandler
 from local.environment import ACCOUNT, REGION, isolation
 from local.pipeline import Pipeline
+from runtime.aws import clients
 from runtime.aws.audit import AuditLog
 from runtime.contract.events import EventType
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import PROJECT, Function, Output
 from runtime.deidentification.profile import load_profile
-from runtime.ledger.rows import Ledger, Row, dynamodb_client
+from runtime.ledger.rows import Ledger, Row
 from tests.end_to_end.conftest import Stage
 from tests.hostile_study import HostileObject, HostileStudy
 from tests.markers import Script
@@ -71,7 +72,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.pipeline: Pipeline = self.stage.pipeline
-        self.ledger = Ledger(dynamodb_client(), self.stage.outputs[Output.LEDGER_TABLE_NAME])
+        self.ledger = Ledger(clients.client("dynamodb"), self.stage.outputs[Output.LEDGER_TABLE_NAME])
         self.sqs = self.session.client("sqs")
         self.lambda_ = self.session.client("lambda")
 
@@ -299,7 +300,7 @@ def _operate_and_download(story: Story) -> None:
         story.operate("dead-letters", "list", *form)
         for row in (row for row in story.rows() if row.status is LedgerStatus.QUARANTINED):
             story.operate("quarantine", "show", row.object_id, *form)
-    audit = AuditLog(dynamodb_client(), story.stage.outputs[Output.LINK_AUDIT_TABLE_NAME])
+    audit = AuditLog(clients.client("dynamodb"), story.stage.outputs[Output.LINK_AUDIT_TABLE_NAME])
     links = PresignedUrlHandler(story.pipeline.processed_bucket, REGION, audit=audit)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for row in story.rows():

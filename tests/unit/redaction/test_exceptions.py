@@ -1,4 +1,4 @@
-"""Of an error nothing but its class, AWS's code and its place in our code gets out, whoever raises it and where."""
+"""Of an error nothing but its class, AWS's code and its line in our code gets out, whoever raises it and where."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from runtime.contract.names import Function
 from runtime.observability.entry_points import StepFailedError
 from runtime.observability.redaction import describe, error_code
 from tests.markers import Search
-from tests.unit.containment.conftest import AllFunctions, Faults, LambdaRuntime, Outcome
-from tests.unit.containment.provocations import ERRORS, EXITS, KEY, MARKER, Provocation, key_error
 from tests.unit.operations.conftest import Operator
+from tests.unit.redaction.conftest import AllFunctions, Faults, LambdaRuntime, Outcome
+from tests.unit.redaction.provocations import ERRORS, EXITS, KEY, MARKER, Provocation, key_error
 
 SEARCH = Search([MARKER])
 EVERY = (*ERRORS, *EXITS)
@@ -102,7 +102,7 @@ def failures(outcome: Outcome) -> list[str]:
     return [str(each) for each in told if each]
 
 
-def test_should_name_class_code_and_place() -> None:
+def test_should_name_class_code_and_line() -> None:
     error = ClientError({"Error": {"Code": "AccessDenied", "Message": KEY}}, "GetObject")
     assert describe(error) == "ClientError GetObject AccessDenied"
     with pytest.raises(KeyError) as caught:
@@ -129,11 +129,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("place", range(len(COMMANDS)), ids=tuple(COMMANDS))
-def test_should_tell_nothing_of_any_error_at_the_command_line(place: int, operator: Operator, faults: Faults) -> None:
+@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=tuple(COMMANDS))
+def test_should_tell_nothing_of_any_error_at_the_command_line(number: int, operator: Operator, faults: Faults) -> None:
     """The commands share one gate, so the errors are spread over them."""
-    command = tuple(COMMANDS.values())[place]
-    for provoke in (key_error, *ERRORS[place :: len(COMMANDS)]):
+    command = tuple(COMMANDS.values())[number]
+    for provoke in (key_error, *ERRORS[number :: len(COMMANDS)]):
         faults.provoke(provoke)
         status, out, err = operator.run(*command)
         assert not SEARCH.find(out + err), f"{provoke.__name__}: {out}{err}"

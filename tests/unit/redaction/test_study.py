@@ -12,8 +12,8 @@ from runtime.contract.objects import ExecutionInput, Release
 from runtime.deidentification.profile import load_profile
 from tests.hostile_study import CHARACTER_SETS, HostileObject, HostileStudy
 from tests.markers import Script
-from tests.unit.containment.conftest import AllFunctions, LambdaRuntime
 from tests.unit.intake.conftest import message
+from tests.unit.redaction.conftest import AllFunctions, LambdaRuntime
 
 RELEASE = Release(by="Dr. Ada Byron", reason="Looked at every frame.")
 STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.markers import Search
-from tests.unit.containment.provocations import ERRORS, EXITS, KEY, MARKER
+from tests.unit.redaction.provocations import ERRORS, EXITS, KEY, MARKER
 
 SEARCH = Search([MARKER])
 REPOSITORY = Path(__file__).parents[3]
@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 def start(environment: Mapping[str, str], *arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.containment.lambda_process", *arguments],
+        [sys.executable, "-m", "tests.unit.redaction.lambda_process", *arguments],
         cwd=REPOSITORY,
         env={**IN_LAMBDA, **environment},
         stdout=subprocess.PIPE,

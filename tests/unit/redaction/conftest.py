@@ -19,7 +19,7 @@ from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import Function
 from runtime.contract.objects import ExecutionInput
 from runtime.contract.replay import ReplayFilter, ReplayItem
-from runtime.ledger.rows import hashed
+from runtime.ledger.table import hashed
 from tests.unit.conftest import RAW, SECRET, dicom_file
 from tests.unit.intake.conftest import STATE_MACHINE, Context, message
 from tests.unit.operations.conftest import Operator, Stage, functions, operator, stage  # noqa: F401 - fixtures
@@ -165,7 +165,7 @@ def all_functions(faults: Faults, stage: Stage, monkeypatch: pytest.MonkeyPatch)
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, resource)
     replay = importlib.import_module("runtime.handlers.replay")
-    monkeypatch.setattr(replay, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(replay, "RETRY_SECONDS", 0.0)
     reconciliation = importlib.import_module("runtime.handlers.reconciliation")
     variables = reconciliation.variables.model_copy(update={"STUCK_AFTER_SECONDS": 0})
     monkeypatch.setattr(reconciliation, "variables", variables)
