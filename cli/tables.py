@@ -10,8 +10,8 @@ from typing import Final
 _GAP: Final = "  "
 _LONGEST: Final = 1000
 """Characters of a cell that are shown at all."""
-_UNBROKEN: Final = 32
-"""Characters of a word that stays whole where that is possible: an object's id."""
+_ID_LENGTH: Final = 32
+"""Characters of an object's id, and of a word that stays whole where that is possible."""
 _ENDS: Final = 16
 """Characters of a `OneLine` that are left where space is short."""
 
@@ -35,8 +35,10 @@ def text_table(rows: Sequence[Sequence[object]], *, width: int | None = None) ->
     shown = [[_cell(cell) for cell in row] for row in rows]
     columns = list(zip(*shown, strict=True))
     available = (width or shutil.get_terminal_size().columns) - len(_GAP) * (len(columns) - 1)
-    least = [max(map(_narrowest, column)) for column in columns]
-    widths = _fit([max(map(len, column)) for column in columns], least, available)
+    natural = [max(map(len, column)) for column in columns]
+    readable = [max(map(_narrowest, column)) for column in columns]
+    ids = [_ID_LENGTH if any(map(_is_id, column)) else 1 for column in columns]
+    widths = _fit(natural, [readable, ids, [1] * len(columns)], available)
     return "".join(line for row in shown for line in _lines(row, widths))
 
 
@@ -65,16 +67,23 @@ def _narrowest(cell: str) -> int:
     """Return how much of its width a cell should not lose."""
     if isinstance(cell, OneLine):
         return min(len(cell), _ENDS)
-    return min(max(map(len, cell.split(" "))), _UNBROKEN)
+    return min(max(map(len, cell.split(" "))), _ID_LENGTH)
 
 
-def _fit(natural: Sequence[int], least: Sequence[int], available: int) -> list[int]:
-    """Return the columns' widths: the wide ones give first, down to the least of each."""
-    for most in range(max(natural), 0, -1):
-        widths = [max(low, min(each, most)) for each, low in zip(natural, least, strict=True)]
-        if sum(widths) <= available:
-            return widths
-    return widths if max(least) == 1 else _fit(least, [1] * len(least), available)
+def _is_id(cell: str) -> bool:
+    return len(cell) == _ID_LENGTH and set(cell) <= set("0123456789abcdef")
+
+
+def _fit(natural: Sequence[int], floors: Sequence[Sequence[int]], available: int) -> list[int]:
+    """Return the columns' widths: the wide ones give first, down to the first floor, and then to the next."""
+    widths = list(natural)
+    for floor in floors:
+        for most in range(max(natural), 0, -1):
+            fitted = [max(low, min(each, most)) for each, low in zip(widths, floor, strict=True)]
+            if sum(fitted) <= available:
+                return fitted
+        widths = fitted
+    return widths
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
