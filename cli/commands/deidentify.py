@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         files = _files(arguments.input)
         pseudonyms = _pseudonyms(arguments)
         if arguments.dry_run:
-            return print_comparison(files, arguments.profile, pseudonyms)
+            return print_comparison(files, arguments.profile, pseudonyms, as_json=arguments.json)
         return _run(arguments, files, pseudonyms)
     except UsageError as error:
         sys.stderr.write(f"deidentify: {error}\n")

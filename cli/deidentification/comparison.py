@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from runtime.dicom.header import Header, read_header
 from runtime.dicom.nesting import data_set_codecs
 from runtime.dicom.source import BytesSource, FileSource
 
+_COLUMNS: Final = ("attribute", "before", "after", "action", "why")
 _VALUE_WIDTH: Final = 36
 _SOP_CLASS_UID: Final = 0x00080016
 _NUMBERS: Final = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "SV": "q", "UV": "Q"}
@@ -44,37 +46,66 @@ class _Entry(NamedTuple):
     creator: str | None
 
 
-def print_comparison(files: Sequence[Path], profile: Profile, pseudonyms: Pseudonyms) -> int:
+class _Comparison(NamedTuple):
+    """What would happen to a file: the changes and its output key, or what is wrong with it."""
+
+    changes: Sequence[tuple[str, ...]] = ()
+    output_key: str | None = None
+    findings: Sequence[Finding] = ()
+    problem: str | None = None
+
+    def document(self, source: str) -> dict[str, object]:
+        """Return it for machines."""
+        return {
+            "source": source,
+            "output_key": self.output_key,
+            "changes": [dict(zip(_COLUMNS, change, strict=True)) for change in self.changes],
+            "findings": [finding.model_dump(mode="json") for finding in self.findings],
+            "problem": self.problem,
+        }
+
+    def text(self) -> str:
+        """Return it for people."""
+        if self.problem is not None:
+            return f"failed: {self.problem}\n\n"
+        if self.findings:
+            return _refusal(self.findings)
+        rows = [(*map(OneLine, change[:3]), *change[3:]) for change in self.changes]
+        table = text_table([[column.upper() for column in _COLUMNS], *rows])
+        return f"{table}All else is kept. Output key: {self.output_key}\n\n"
+
+
+def print_comparison(files: Sequence[Path], profile: Profile, pseudonyms: Pseudonyms, *, as_json: bool = False) -> int:
     """Print for each file what would happen to it; return the exit status."""
     deidentifier, ruleset = Deidentifier(profile, pseudonyms), Ruleset(profile)
     refused = 0
     for path in files:
-        sys.stdout.write(f"{shorten(printable_path(path), 80)}\n")
         try:
-            sys.stdout.write(_comparison(read_header(FileSource(path)), deidentifier, ruleset))
+            compared = _comparison(read_header(FileSource(path)), deidentifier, ruleset)
         except RejectedError as rejection:
-            sys.stdout.write(_refusal(rejection.findings))
-            refused += 1
+            compared = _Comparison(findings=rejection.findings)
         except DicomError as error:
-            sys.stdout.write(_refusal([from_error(error)]))
-            refused += 1
+            compared = _Comparison(findings=[from_error(error)])
         except OSError as error:
-            sys.stdout.write(f"failed: {error.strerror}\n\n")
-            refused += 1
+            compared = _Comparison(problem=error.strerror)
+        source = printable_path(path)
+        if as_json:
+            sys.stdout.write(f"{json.dumps(compared.document(source))}\n")
+        else:
+            sys.stdout.write(f"{shorten(source, 80)}\n{compared.text()}")
+        refused += compared.output_key is None
     return 1 if refused else 0
 
 
-def _comparison(header: Header, deidentifier: Deidentifier, ruleset: Ruleset) -> str:
+def _comparison(header: Header, deidentifier: Deidentifier, ruleset: Ruleset) -> _Comparison:
     findings = check_compliance(header)
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise RejectedError(findings)
     result = deidentifier.deidentify(header)
     after = _entries(read_header(BytesSource(result.content)))
     before = _entries(header)
-    rows: list[tuple[str, ...]] = [("ATTRIBUTE", "BEFORE", "AFTER", "ACTION", "WHY")]
-    rows += _rows(before, after, ruleset, header.text(_SOP_CLASS_UID) or "")
-    table = text_table([[*map(OneLine, row[:3]), *row[3:]] for row in rows])
-    return f"{table}All else is kept. Output key: {result.output_key}\n\n"
+    changes = list(_rows(before, after, ruleset, header.text(_SOP_CLASS_UID) or ""))
+    return _Comparison(changes, result.output_key)
 
 
 def _rows(

@@ -211,6 +211,19 @@ def test_should_show_a_dry_run_in_80_columns(
     assert max(map(len, table)) <= 80
 
 
+def test_should_print_a_dry_run_for_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PSEUDONYM_KEY", "5a" * 32)
+    (tmp_path / "a.dcm").write_bytes(Path(CT).read_bytes())
+    (tmp_path / "b.txt").write_text("no DICOM")
+    assert main(["deidentify", str(tmp_path), "--dry-run", "--json"]) == 1
+    compared, refusal = map(json.loads, capsys.readouterr().out.splitlines())
+    [name] = [each for each in compared["changes"] if each["attribute"] == "PatientName"]
+    assert (name["before"], name["action"]) == ("CompressedSamples^CT1", "pseudonym")
+    assert (refusal["output_key"], refusal["findings"][0]["code"]) == (None, "NOT_DICOM")
+
+
 COMPLETE = """
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
 _imaging_pipeline imaging-pipeline "${@: -1}"
