@@ -1,6 +1,7 @@
 from typing import Any
 from unittest.mock import Mock
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -56,12 +57,15 @@ def test_should_end_the_attempts_of_a_client_within_the_reserve() -> None:
     assert clients.ATTEMPTS * max(clients.READ_TIMEOUT, clients.CONNECT_TIMEOUT) + 1 + 2 < RESERVE
 
 
-@pytest.mark.parametrize(
-    ("deviations", "policy"), [({}, (3, 3, 5)), ({"attempts": 6, "read_timeout": 60.0}, (6, 3, 60))]
-)
-def test_should_give_every_client_one_policy_but_for_what_deviates(
-    deviations: clients.ClientOptions, policy: tuple[int, int, int]
-) -> None:
-    config: Any = clients.client("sqs", region="eu-central-1", **deviations).meta.config
-    assert config.retries["mode"] == "standard"
-    assert (config.retries["total_max_attempts"], config.connect_timeout, config.read_timeout) == policy
+def test_should_give_every_client_one_policy_but_for_what_deviates() -> None:
+    session = boto3.Session("id", "secret", region_name="eu-central-1")
+    standard = clients.client("sqs", session=session)
+    deviating = clients.client("s3", session=session, attempts=6, read_timeout=60)
+    assert policy_of(standard) == ("standard", 3, 3, 5)
+    assert policy_of(deviating) == ("standard", 6, 3, 60)
+
+
+def policy_of(client: Any) -> tuple[str, int, float, float]:
+    config = client.meta.config
+    retries = config.retries
+    return retries["mode"], retries["total_max_attempts"], config.connect_timeout, config.read_timeout

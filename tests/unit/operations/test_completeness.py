@@ -27,8 +27,8 @@ class Bus:
         self.events = boto3.client("events")
         self.entries: list[dict[str, Any]] = []
         self.events.meta.events.register("provide-client-params.events.PutEvents", self._record)
-        consumers = completeness.Publisher(stage.buckets.s3, self.events, bucket=PROCESSED, bus="stage")
-        monkeypatch.setattr("runtime.handlers.completeness.consumers", consumers)
+        publisher = completeness.Publisher(stage.buckets.s3, self.events, bucket=PROCESSED, bus="stage")
+        monkeypatch.setattr("runtime.handlers.completeness.publisher", publisher)
 
     def _record(self, params: dict[str, Any], **_: Any) -> None:
         self.entries.extend(params["Entries"])
