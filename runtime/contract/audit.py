@@ -32,14 +32,14 @@ class AuditIndex(StrEnum):
 
 
 EVENT_SHARD: Final = "event_shard"
-"""Attribute of an audit table's items beside those of the record: a shard of its event."""
+"""Attribute of an audit table's items besides those of the record: a shard of its event."""
 
 
 AUDIT_INDEXES: Mapping[AuditIndex, Index] = {
     AuditIndex.BY_EVENT: Index(EVENT_SHARD, "at", None),
     AuditIndex.BY_STUDY: Index("output_study", "output_key", None),
 }
-"""They hold whole records, since a record is the answer to every question."""
+"""Both project whole records, which answer every query."""
 
 
 class AuditRecord(Published):
@@ -73,14 +73,14 @@ class AuditRecord(Published):
 
 
 def verdict_record_id(attempt: int | str, event: AuditEvent) -> str:
-    """Return the id of a verdict's record: the same however often an execution gets there."""
+    """Return the id of a verdict's record, the same for every repetition."""
     return f"{attempt}#{event}"
 
 
 def audit_insert(table: str, attributes: Iterable[str]) -> str:
-    """Return the PartiQL statement that adds a record with these attributes, whose values are its parameters.
+    """Return the PartiQL statement that adds a record with these attributes, with their values as parameters.
 
-    INSERT refuses a key that is there. So the right to it, unlike the right to PutItem, is no right to overwrite.
+    INSERT refuses an existing key. So the right to it, unlike the right to PutItem, is no right to overwrite.
     """
     values = ", ".join(f"'{attribute}': ?" for attribute in attributes)
     return f'INSERT INTO "{table}" VALUE {{{values}}}'

@@ -1,15 +1,15 @@
-"""Indexes of the tables: by what they are asked, over shards."""
+"""Indexes of the tables, whose items are spread over shards."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 SHARDS: Final = 16
-"""Keys over which an index spreads the items of one kind: DynamoDB writes 1,000 items a second under one key."""
+"""Partition keys over which an index spreads items of one kind. DynamoDB writes 1,000 items a second under one key."""
 
 
 def shard_key(kind: str, shard: int | str) -> str:
-    """Return one of the keys under which an index has the items of a kind."""
+    """Return the partition key of a shard of a kind."""
     return f"{kind}#{shard}"
 
 
@@ -19,4 +19,4 @@ class Index(NamedTuple):
     partition: str
     sort: str
     projected: tuple[str, ...] | None
-    """attributes that it holds besides the keys of index and table; None: all"""
+    """attributes besides the keys of index and table; None: all"""

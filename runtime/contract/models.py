@@ -1,4 +1,4 @@
-"""Base models of what crosses a boundary."""
+"""Base classes of models that cross a boundary."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """A model that can't be changed and refuses what it doesn't know."""
+    """Immutable model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -12,15 +12,15 @@ METRIC_NAMESPACE = "MedicalImaging/Pipeline"
 
 
 STEP_FAILED = "StepFailedError"
-"""Error name of a step that failed for a reason other than the object: the class of its exception."""
+"""Error name of a failed step: the class of its exception."""
 
 
 TAG_VALUE_LENGTH = 256
-"""Characters that Amazon S3 allows in the value of an object's tag."""
+"""Length limit of an object's tag value in Amazon S3, in characters."""
 
 
 class Function(StrEnum):
-    """The pipeline's Lambda functions; the value ends the function's name and its log group's."""
+    """Lambda functions of the pipeline. The value ends the names of the function and its log group."""
 
     INGESTION = "ingestion"
     VALIDATION = "validation"
@@ -32,11 +32,11 @@ class Function(StrEnum):
 
 
 STEPS = (Function.INGESTION, Function.VALIDATION, Function.DEIDENTIFICATION)
-"""The functions that an object passes, in order."""
+"""Functions of the processing workflow, in order."""
 
 
 class State(StrEnum):
-    """State names of the processing workflow, as operators see them in the console and in runbooks."""
+    """State names of the processing workflow, which operators see in the console and in runbooks."""
 
     INGESTION_STEP = "IngestionStep"
     CHECK_INGESTION_STATUS = "CheckIngestionStatus"
@@ -85,7 +85,7 @@ class ReplayState(StrEnum):
 
 
 class Metric(StrEnum):
-    """Metrics that the workflow puts into `METRIC_NAMESPACE`, one count for each execution that ended so."""
+    """Metrics in `METRIC_NAMESPACE` that count objects by outcome."""
 
     SUCCESS = "PipelineSuccess"
     QUARANTINE = "PipelineQuarantine"
@@ -99,7 +99,7 @@ STAGE_DIMENSION = "Stage"
 
 
 class Output(StrEnum):
-    """CloudFormation outputs of a stage. Downstream consumers read these names: they never change."""
+    """CloudFormation outputs of a stage. The names never change, since downstream systems read them."""
 
     RAW_BUCKET_NAME = "RawBucketName"
     RAW_BUCKET_ARN = "RawBucketArn"
@@ -128,6 +128,6 @@ class Output(StrEnum):
     LINK_AUDIT_TABLE_NAME = "LinkAuditTableName"
 
     def parameter(self, stage: str) -> str:
-        """Return the name of the SSM parameter that holds the same value."""
+        """Return the name of the SSM parameter with the same value."""
         kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", self).lower()
         return f"/{PROJECT}/{stage}/{kebab}"

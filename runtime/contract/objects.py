@@ -1,4 +1,4 @@
-"""An uploaded object: its arrival, coordinates, facts and findings, and what starts an execution."""
+"""Uploaded objects: arrival, coordinates, facts, findings, and the input of an execution."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runtime.contract.models import Frozen
 
 
 class ObjectCoordinates(Frozen):
-    """Where one version of one uploaded object is.
+    """Coordinates of an object version.
 
-    The key is what the scanner chose and may identify a patient: it stays in the PHI zone (workflow history), and
-    logs name the object by `object_id`.
+    The scanner chose the key, which may identify a patient. So it stays in the PHI zone (workflow history), and logs
+    name the object by `object_id`.
     """
 
     bucket: str
@@ -25,19 +25,19 @@ class ObjectCoordinates(Frozen):
 
     @property
     def object_id(self) -> str:
-        """128 bits of SHA-256 over bucket, key and version id, in hexadecimal: an id that does not tell the key."""
+        """Id that hides the key: 128 bits of SHA-256 over bucket, key and version id, in hexadecimal."""
         return hashlib.sha256("\0".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()[:32]
 
 
 class Severity(StrEnum):
-    """What a finding means for the object."""
+    """Severity of a finding. An error rejects the object."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Finding(Frozen):
-    """One thing that is wrong with an object. Carries no value of the data set, so it may leave the PHI zone."""
+    """Violation found in an object. It carries no value of the data set, so it may leave the PHI zone."""
 
     code: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=64)
     severity: Severity
@@ -49,13 +49,13 @@ class Finding(Frozen):
 
 
 class EventBucket(BaseModel):
-    """The bucket of an S3 event."""
+    """Bucket of an S3 event."""
 
     name: str
 
 
 class EventObject(BaseModel):
-    """The object of an S3 event; version id and etag as far as the event carries them."""
+    """Object of an S3 event, which may lack version id and ETag."""
 
     key: str
     version_id: str | None = Field(default=None, alias="version-id")
@@ -64,20 +64,20 @@ class EventObject(BaseModel):
 
 
 class ObjectCreated(BaseModel):
-    """The detail of an EventBridge event "Object Created"."""
+    """Detail of an EventBridge event "Object Created"."""
 
     bucket: EventBucket
     object: EventObject
 
 
 class IntakeMessage(BaseModel):
-    """The body of a message in the intake queue: the EventBridge event "Object Created", whole."""
+    """Body of a message in the intake queue: the whole EventBridge event "Object Created"."""
 
     detail: ObjectCreated
 
 
 class ObjectFacts(Frozen):
-    """What ingestion tells of an object. Nothing in here identifies a person: coded values are ones DICOM defines."""
+    """Non-identifying facts of an object. Coded values are ones that DICOM defines."""
 
     sop_class_uid: str | None
     transfer_syntax_uid: str
@@ -93,14 +93,14 @@ class ObjectFacts(Frozen):
 
 
 class Release(Frozen):
-    """A named person's decision to release an object that a risk kept in quarantine."""
+    """Decision of a named person to release an object that a risk keeps in quarantine."""
 
     by: str = Field(min_length=3, max_length=200)
     reason: str = Field(min_length=10, max_length=1000)
 
 
 class ExecutionInput(Frozen):
-    """What starts an execution, and what every step gets of it."""
+    """Input of an execution and of each of its steps."""
 
     object: ObjectCoordinates
     attempt: int = Field(default=1, ge=1, description="1, and one more for each retry, release and replay")
@@ -109,6 +109,6 @@ class ExecutionInput(Frozen):
 
     @property
     def execution_name(self) -> str:
-        """The execution's name: the same for the same attempt, so that it can't be started twice."""
+        """Name of the execution, one an attempt, so that it can't be started twice."""
         object_id = self.object.object_id
         return object_id if self.attempt == 1 else f"{object_id}-{self.attempt}"

@@ -11,7 +11,7 @@ from runtime.contract.models import Frozen
 
 
 class ReplayFilter(Frozen):
-    """Which objects a replay runs again: those to which everything given here applies."""
+    """Filter of a replay. It selects objects to which every given field applies."""
 
     requested_at: str = Field(description="ISO 8601, UTC; an object whose row changed since is not run once more")
     unfinished: bool = Field(default=False, description="only those without a result, a quarantine or a duplicate")
@@ -29,19 +29,19 @@ class ReplayInput(Frozen):
 
 
 class Replayed(StrEnum):
-    """What a replay did with an object version."""
+    """Outcome of a replay for an object version."""
 
     STARTED = "started"
-    """its attempt was opened after the replay was asked for, by the replay itself as a rule, and runs"""
+    """an attempt that was opened since the replay was requested runs"""
     NOT_SELECTED = "not-selected"
     IN_WORK = "in-work"
-    """an older attempt is running: its verdict is still to come"""
+    """an older attempt runs, without a verdict yet"""
     SINCE = "changed-since"
-    """the row changed after the replay was asked for, by the replay itself perhaps"""
+    """the row changed since the replay was requested"""
 
 
 class ReplayAnswer(Frozen):
-    """What the replay function answers; the workflow's results in the operations bucket hold one for each key."""
+    """Answer of the replay function about a key. The workflow writes the last ones to the operations bucket."""
 
     outcomes: Mapping[str, Replayed] = Field(description="by object id, one for each version; none if not accepted")
     in_work: str | None = Field(
@@ -50,7 +50,7 @@ class ReplayAnswer(Frozen):
 
 
 class ReplayItem(Frozen):
-    """What the replay function is asked: one key that the workflow listed."""
+    """Request to the replay function about a key."""
 
     bucket: str
     key: str

@@ -14,7 +14,7 @@ from runtime.contract.objects import Finding, ObjectCoordinates, ObjectFacts, Se
 
 
 class StatusCode(IntEnum):
-    """A step's verdict. Everything else that goes wrong is an exception, which Step Functions retries or catches."""
+    """Verdict of a step. Any other failure is an exception, which Step Functions retries or catches."""
 
     ACCEPTED = 200
     REJECTED = 422
@@ -38,7 +38,7 @@ class ValidationBody(Frozen):
 
 
 class PixelIdentity(StrEnum):
-    """Whether the result's bulk data is proved to be the source's, byte for byte, without reading it."""
+    """Proof that the result's bulk data is the source's, byte for byte."""
 
     PROVED = "proved"
     """the full-object CRC-64/NVME of source and result agree"""
@@ -46,15 +46,15 @@ class PixelIdentity(StrEnum):
     """source or result has no full-object CRC-64/NVME to compare; sizes agree"""
     NO_BULK_DATA = "no-bulk-data"
     RE_ENCODED = "re-encoded"
-    """of a deflated object: inflated and deflated again with its header, so no checksum of S3 covers it alone"""
+    """of a deflated object, which was inflated and deflated again: no checksum of S3 covers its bulk data alone"""
 
 
 class Outcome(StrEnum):
-    """What became of an accepted de-identification."""
+    """Outcome of an accepted de-identification."""
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"
-    """the same SOP Instance UID and the same bytes as an object that was delivered: nothing was written"""
+    """same SOP Instance UID and bytes as a delivered object; nothing was written"""
 
 
 class DeidentificationBody(Frozen):
@@ -75,7 +75,7 @@ class DeidentificationBody(Frozen):
 
 
 class AppliedProfile(Frozen):
-    """By which profile, under which key, an object was judged; empty where no profile was applied to it."""
+    """Profile and key by which an object was judged; empty where none was applied."""
 
     profile: str = ""
     profile_hash: str = ""
@@ -83,7 +83,7 @@ class AppliedProfile(Frozen):
 
 
 class RejectionBody(AppliedProfile):
-    """Body of a rejected object: every finding, and the distinct error codes in one string that fits an S3 tag."""
+    """Body of a rejection: every finding, and the distinct error codes in one string that fits an S3 tag."""
 
     object: ObjectCoordinates
     object_id: str
@@ -94,21 +94,21 @@ class RejectionBody(AppliedProfile):
 
 
 class StepResponse(Frozen):
-    """What every step answers."""
+    """Answer of every step."""
 
     statusCode: StatusCode  # noqa: N815 - the name the workflow's Choice states read
     body: IngestionBody | ValidationBody | DeidentificationBody | RejectionBody
 
     @classmethod
     def accepted(cls, body: IngestionBody | ValidationBody | DeidentificationBody) -> Self:
-        """Answer 200: the next step may go on."""
+        """Return the answer 200: the next step goes on."""
         return cls(statusCode=StatusCode.ACCEPTED, body=body)
 
     @classmethod
     def rejected(
         cls, object_: ObjectCoordinates, findings: list[Finding], applied: AppliedProfile | None = None
     ) -> Self:
-        """Answer 422: the object is quarantined for these findings, by this profile if one was applied."""
+        """Return the answer 422: the object is quarantined for these findings, by this profile if one was applied."""
         codes = dict.fromkeys(finding.code for finding in findings if finding.severity is Severity.ERROR)
         body = RejectionBody(
             object=object_,

@@ -8,7 +8,7 @@ from runtime.contract.names import METRIC_NAMESPACE
 
 
 class FunctionVariables(BaseModel):
-    """Environment variables of every function: written by the infrastructure, validated once at start-up."""
+    """Environment variables of every function."""
 
     # The environment holds credentials, and an error's text would quote it.
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -43,14 +43,14 @@ class StartingVariables(RetainingVariables):
 
 
 class DispatcherVariables(StartingVariables):
-    """Environment variables of the dispatcher, which records the verdict on what was gone before anything read it."""
+    """Environment variables of the dispatcher, which audits verdicts on objects that were deleted unread."""
 
     AUDIT_TABLE: str
     CODE_VERSION: str
 
 
 class ReplayVariables(StartingVariables):
-    """Environment variables of the function that starts again what a replay selects."""
+    """Environment variables of the replay function."""
 
 
 class ReconciliationVariables(StartingVariables):
