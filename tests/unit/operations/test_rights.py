@@ -12,7 +12,8 @@ from botocore.client import BaseClient
 from runtime.aws.executions import Executions
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import Output
-from runtime.ledger.rows import Row
+from runtime.contract.objects import ExecutionInput
+from runtime.ledger.rows import Ledger, Row
 from tests.unit.intake.conftest import STATE_MACHINE
 from tests.unit.operations.conftest import KEY, Operator
 from tests.unit.operations.test_dead_letters import send
@@ -116,11 +117,23 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return actions
 
 
+@pytest.fixture
+def contested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another caller open each attempt a moment before, so that whether its execution runs has to be asked."""
+    open_ = Ledger.open
+
+    def open_second(ledger: Ledger, execution: ExecutionInput) -> tuple[Row, bool]:
+        open_(ledger, execution)
+        return open_(ledger, execution)
+
+    monkeypatch.setattr(Ledger, "open", open_second)
+
+
 def test_should_say_of_each_command_what_it_needs() -> None:
     assert set(documented()) == set(RUNS)
 
 
-@pytest.mark.usefixtures("functions")
+@pytest.mark.usefixtures("functions", "contested")
 @pytest.mark.parametrize("command", RUNS)
 def test_should_ask_for_what_is_documented_and_nothing_else(command: str, operator: Operator, asked: list[str]) -> None:
     prepare, runs = RUNS[command]
