@@ -13,11 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from cli.stage import OperationError
+from runtime.aws import retries
 from runtime.aws.audit import AuditLog
 from runtime.aws.clock import countdown, now
 from runtime.aws.executions import Executions
 from runtime.aws.retries import START_SECONDS
-from runtime.aws.retries import retry as with_retries
 from runtime.contract.audit import AuditEvent, AuditRecord
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import Finding, Release, Severity
@@ -121,7 +121,7 @@ def retry(ledger: Ledger, executions: Executions, row: Row, *, profile: str | No
             f"{row.object_id}: its next attempt was opened with {was}; start it without --deidentification-profile."
         )
     execution = row.current_attempt if opened else row.next_attempt(profile=profile)
-    return with_retries(lambda: start_attempt(ledger, executions, execution), countdown(START_SECONDS))
+    return retries.retry(lambda: start_attempt(ledger, executions, execution), countdown(START_SECONDS))
 
 
 def release(

@@ -239,7 +239,7 @@ def _dead_letters(story: Story) -> None:
     intake, dead_letters = (
         story.stage.outputs[output] for output in (Output.INTAKE_QUEUE_URL, Output.INTAKE_DEAD_LETTERS_URL)
     )
-    patience = story.sqs.get_queue_attributes(QueueUrl=intake, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    visibility = story.sqs.get_queue_attributes(QueueUrl=intake, AttributeNames=["VisibilityTimeout"])["Attributes"]
     story.sqs.set_queue_attributes(QueueUrl=intake, Attributes={"VisibilityTimeout": "1"})
     try:
         story.sqs.send_message(QueueUrl=intake, MessageBody=json.dumps({"detail": {"object": [story.study.key()]}}))
@@ -248,7 +248,7 @@ def _dead_letters(story: Story) -> None:
             assert time.monotonic() < deadline, "the message is no dead letter"
             time.sleep(0.5)
     finally:
-        story.sqs.set_queue_attributes(QueueUrl=intake, Attributes=patience)
+        story.sqs.set_queue_attributes(QueueUrl=intake, Attributes=visibility)
     assert story.operate("dead-letters", "list") == 0
     story.hear("dead letter", dead_letters)
     gone, s3 = story.add(story.study.written_in(Script.LATIN)), story.pipeline.s3
