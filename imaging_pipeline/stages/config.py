@@ -18,6 +18,7 @@ from imaging_pipeline.stages.setting_types import (
     PrincipalArns,
     ProfileName,
     Strings,
+    Suffixes,
     Tags,
     VisibleNetworks,
     VpcCidr,
@@ -104,7 +105,10 @@ class StageConfig(Settings):
     cost_tags: Tags = Field(default={}, description="of every resource, beside `project` and `stage`")
 
     accepted_prefixes: Strings = Field(default=(), description="of keys that start an execution; none: every prefix")
-    accepted_suffixes: Strings = Field(default=(".dcm",), description="in any case; none: every suffix")
+    accepted_suffixes: Suffixes = Field(
+        default=(".dcm", ".dicom", ".ima", ""),
+        description="in any case; an empty one: names without suffix; none: every suffix",
+    )
     strict: bool = Field(default=False, description="validation's warnings quarantine too")
     profile: ProfileName = Field(default="research", description="of de-identification")
 

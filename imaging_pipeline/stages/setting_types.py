@@ -54,6 +54,11 @@ def _split_at_commas(value: object) -> object:
     return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
 
+def _split_at_every_comma(value: object) -> object:
+    """Accept `.dcm,` where a list is meant whose empty part means something; no text at all is an empty list."""
+    return value.split(",") if isinstance(value, str) and value else _split_at_commas(value)
+
+
 def _split_into_pairs(value: object) -> object:
     """Accept `a=1,b=2` where a mapping is meant."""
     if not isinstance(value, str):
@@ -147,6 +152,8 @@ def _check_visible(text: str) -> str:
 
 
 Strings = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
+Suffixes = Annotated[tuple[str, ...], BeforeValidator(_split_at_every_comma)]
+"""Ends of names, the empty one for names without suffix."""
 EmailAddresses = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")], ...], BeforeValidator(_split_at_commas)
 ]

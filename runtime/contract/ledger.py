@@ -14,7 +14,7 @@ from runtime.contract.models import Frozen
 
 
 class LedgerStatus(StrEnum):
-    """Status of an object version; the last four are verdicts."""
+    """Status of an object version; the first two are of one in work, the others ends."""
 
     RECEIVED = "received"
     RUNNING = "running"
@@ -22,6 +22,8 @@ class LedgerStatus(StrEnum):
     QUARANTINED = "quarantined"
     FAILED = "failed"
     DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    """its key is none that the stage accepts; its attempt is 0, so that it can be started once the key is"""
 
     @property
     def rank(self) -> int:

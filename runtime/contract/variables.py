@@ -39,7 +39,9 @@ class StartingVariables(RetainingVariables):
 
     STATE_MACHINE_ARN: str
     ACCEPTED_PREFIXES: Json[tuple[str, ...]] = Field(description="of keys, a JSON list; none: every prefix")
-    ACCEPTED_SUFFIXES: Json[tuple[str, ...]] = Field(description="in any case, a JSON list; none: every suffix")
+    ACCEPTED_SUFFIXES: Json[tuple[str, ...]] = Field(
+        description='in any case, a JSON list; "": names without one; none: every suffix'
+    )
 
 
 class DispatcherVariables(StartingVariables):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -64,7 +65,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 def dispatch(created: ObjectCreated) -> Metric | None:
     """Start the execution of an object unless it was started; return the metric of an object without one."""
     if not accepts(created.object.key, variables.ACCEPTED_PREFIXES, variables.ACCEPTED_SUFFIXES):
-        return Metric.IGNORED
+        return ignore(created)
     try:
         coordinates = storage.locate(s3, created)
     except DicomError as error:
@@ -74,18 +75,34 @@ def dispatch(created: ObjectCreated) -> Metric | None:
     return None
 
 
-def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
-    """Quarantine a version that was deleted before anything read it, unless it has a row.
+def ignore(created: ObjectCreated) -> Metric | None:
+    """Record an object that the stage does not accept. The event tells all that is recorded, but for a version id."""
+    coordinates = announced(created)
+    if created.object.version_id is None:
+        with suppress(DicomError):  # a version that is gone has no id that could be found
+            coordinates = storage.locate(s3, created)
+    was_news = ledger.ignore(coordinates)
+    logger.info("ignored", extra={"object_id": coordinates.object_id, "known": not was_news})
+    return Metric.IGNORED if was_news else None
 
-    The execution of a version with a row records the verdict itself.
-    """
-    gone = ObjectCoordinates(
+
+def announced(created: ObjectCreated) -> ObjectCoordinates:
+    """Return an object's coordinates as the event tells them, without a look at the object."""
+    return ObjectCoordinates(
         bucket=created.bucket.name,
         key=created.object.key,
         version_id=created.object.version_id or "null",
         size=created.object.size,
         etag=created.object.etag or "",
     )
+
+
+def quarantine_unread(created: ObjectCreated, code: str) -> Metric | None:
+    """Quarantine a version that was deleted before anything read it, unless it has a row.
+
+    The execution of a version with a row records the verdict itself.
+    """
+    gone = announced(created)
     # First the audit log: a verdict in the ledger alone would be passed over when the message is delivered again.
     if ledger.row(gone.object_id) is None:
         audit.record(unread(gone, code))

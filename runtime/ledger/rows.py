@@ -45,6 +45,7 @@ _RECEIVED: Final = (
 _REJECTED: Final = ledger_update(*_OBJECT, LedgerAttribute.VERDICT_SHARD, LedgerAttribute.REASON_CODES).replace(
     "SET ", _SINCE, 1
 )
+_IGNORED: Final = ledger_update(*_OBJECT, LedgerAttribute.VERDICT_SHARD).replace("SET ", _SINCE, 1)
 _RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
 _IDENTIFIED: Final = "SET #study_id = :study_id"
 _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
@@ -164,6 +165,14 @@ class Ledger:
         execution, values = ExecutionInput(object=coordinates), coordinates.model_dump() | facts
         return self._advance(execution, verdict, _REJECTED, values, condition=UNKNOWN, expires=True)
 
+    def ignore(self, coordinates: ObjectCoordinates) -> bool:
+        """Record that an object is none of the pipeline's, unless it has a row; tell whether that was news."""
+        end = LedgerStatus.IGNORED
+        progress = {"status": end.value, "rank": end.rank, "attempt": 0, "updated_at": now()}
+        facts = coordinates.model_dump() | {"requested_profile": None, "verdict_shard": any_shard(end)}
+        values = placeholders(progress | facts)
+        return self.table.update(coordinates.object_id, _IGNORED, values, condition=UNKNOWN, expires=True)
+
     def record(self, execution: ExecutionInput, verdict: LedgerStatus, **facts: str) -> bool:
         """Record a verdict as the state machine does; tell whether it was news.
 
@@ -199,10 +208,10 @@ class Ledger:
         since, until
             Bounds (ISO 8601, UTC) of the time of the verdict, or of the attempt's opening where there is none.
         """
-        if status in LEDGER_VERDICTS:
-            found = self.table.query_shards(LedgerIndex.BY_VERDICT, status, since, until)
-        else:
+        if status in (LedgerStatus.RECEIVED, LedgerStatus.RUNNING):
             found = self.table.query_shards(LedgerIndex.IN_WORK, IN_WORK, since, until)
+        else:
+            found = self.table.query_shards(LedgerIndex.BY_VERDICT, status, since, until)
         while batch := [item["object_id"] for item in islice(found, BATCH)]:
             items = self.table.get_batch(batch)
             rows = (Row.model_validate(items[object_id]) for object_id in batch if object_id in items)

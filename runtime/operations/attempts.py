@@ -20,11 +20,19 @@ def accepts(key: str, prefixes: Sequence[str], suffixes: Sequence[str]) -> bool:
     prefixes
         One of which the key must begin with; none: any.
     suffixes
-        One of which it must end with, in upper or lower case; none: any.
+        One of which it must end with, in upper or lower case; the empty one: a name without suffix. None: any.
     """
-    return (not prefixes or key.startswith(tuple(prefixes))) and (
-        not suffixes or key.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
-    )
+    name = key.rpartition("/")[2]
+    if not name or (prefixes and not key.startswith(tuple(prefixes))):  # what ends with a slash marks a folder
+        return False
+    endings = tuple(suffix.lower() for suffix in suffixes if suffix)
+    return not suffixes or name.lower().endswith(endings) or ("" in suffixes and not _has_suffix(name))
+
+
+def _has_suffix(name: str) -> bool:
+    """Tell whether a letter follows the last dot of a file's name: UIDs and numbered names have no suffix."""
+    _, dot, suffix = name.rpartition(".")
+    return bool(dot) and suffix[:1].isalpha()
 
 
 def start_attempt(ledger: Ledger, executions: Executions, execution: ExecutionInput) -> bool:

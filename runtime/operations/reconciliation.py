@@ -184,16 +184,27 @@ class Reconciliation:
         self.report.raw_versions += len(versions)
         accepted = {each.object_id: (each, uploaded) for each, uploaded in versions if self._accepts(each.key)}
         self.report.ignored += len(versions) - len(accepted)
+        self._ignore([each for each, uploaded in versions if each.object_id not in accepted and self._is_due(uploaded)])
         unknown = self._ledger.unknown(list(accepted))
         for object_id in (each for each in accepted if each in unknown):
             coordinates, uploaded_at = accepted[object_id]
-            if uploaded_at > self._stuck_before:
+            if not self._is_due(uploaded_at):
                 self.report.recent += 1
             elif self._ledger.row(object_id) is None:
                 self._found(Problem.MISSING, ExecutionInput(object=coordinates))
                 if self._gave_up or seconds_left() < 0:
                     return False
         return True
+
+    def _is_due(self, uploaded_at: datetime) -> bool:
+        return uploaded_at <= self._stuck_before
+
+    def _ignore(self, versions: Sequence[ObjectCoordinates]) -> None:
+        """Give those that are not accepted the row that the dispatcher gives them, where their event was lost."""
+        unknown = self._ledger.unknown([each.object_id for each in versions]) if self._executions else set()
+        for coordinates in versions:
+            if coordinates.object_id in unknown:
+                self._ledger.ignore(coordinates)
 
     def _find_lost(self, seconds_left: Callable[[], float]) -> None:
         """Find delivered results that are gone, in the order of their delivery."""

@@ -47,7 +47,7 @@ def replay(ledger: Ledger, executions: Executions, coordinates: ObjectCoordinate
     opened_since = row is not None and row.status in _IN_WORK and row.updated_at >= filter_.requested_at
     if not opened_since and not selects(filter_, row):
         return Replayed.NOT_SELECTED
-    if row is None:
+    if row is None or row.status is LedgerStatus.IGNORED:
         execution = ExecutionInput(object=coordinates)
     elif row.status is LedgerStatus.RECEIVED:
         execution = row.current_attempt

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.variables import DispatcherVariables
 from tests.infrastructure.conftest import StageTemplate, joined
 
@@ -38,6 +41,13 @@ def test_should_tell_the_dispatcher_which_keys_the_stage_accepts() -> None:
     read = DispatcherVariables.model_validate({name: joined(value) for name, value in variables.items()})
     assert read.ACCEPTED_PREFIXES == ("ct/", "mr/")
     assert read.ACCEPTED_SUFFIXES == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "suffixes"), [(".dcm,", (".dcm", "")), (".dcm,.ima", (".dcm", ".ima")), (",", ("", "")), ("", ())]
+)
+def test_should_read_an_empty_suffix_from_the_command_line(text: str, suffixes: tuple[str, ...]) -> None:
+    assert StageConfig(stage="dev", accepted_suffixes=text).accepted_suffixes == suffixes
 
 
 def test_should_keep_stranded_events_for_a_week_at_least(every_stage: StageTemplate) -> None:

@@ -33,7 +33,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(part or '""' for part in value)
     return str(value.name if isinstance(value, Enum) else value)
 
 

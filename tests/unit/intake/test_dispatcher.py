@@ -306,7 +306,55 @@ def test_should_count_what_it_does_not_take(stage: Stage) -> None:
     assert stage.dispatch(*[message(coordinates) for coordinates in (*ignored, taken)]) == []
     assert [started["name"] for started in stage.executions()] == [taken.object_id]
     assert stage.count("PipelineIgnored") == 3
-    assert all(stage.ledger.row(coordinates.object_id) is None for coordinates in ignored)
+
+
+@pytest.mark.parametrize("version", [True, False])
+def test_should_record_once_what_it_does_not_take(stage: Stage, version: bool) -> None:
+    ignored = [stage.buckets.upload(b"text", key) for key in ("DOE^JANE/notes.txt", "DOE^JANE/")]
+    bodies = [message(coordinates, version=version) for coordinates in ignored]
+    stage.buckets.requests.clear()
+    assert stage.dispatch(*bodies, *bodies) == []
+    assert stage.dispatch(*bodies) == []
+    rows = [stage.ledger.row(coordinates.object_id) for coordinates in ignored]
+    assert [(row.status, row.attempt, row.coordinates) for row in rows if row] == [
+        (LedgerStatus.IGNORED, 0, coordinates) for coordinates in ignored
+    ]
+    assert {row.object_id for row in stage.ledger.with_status(LedgerStatus.IGNORED)} == {
+        coordinates.object_id for coordinates in ignored
+    }
+    assert stage.count("PipelineIgnored") == 2
+    assert stage.executions() == []
+    assert not (version and stage.buckets.operations()), "the event tells all that is recorded"
+
+
+def test_should_not_tell_the_key_of_what_it_does_not_take(stage: Stage, output: pytest.CaptureFixture[str]) -> None:
+    stage.dispatch(message(stage.buckets.upload(b"text", "DOE^JANE/notes.txt")))
+    written = output.readouterr()
+    assert "ignored" in written.out
+    assert "DOE" not in written.out + written.err
+
+
+def test_should_record_as_ignored_what_is_gone_since(stage: Stage) -> None:
+    coordinates = stage.buckets.upload(b"text", "notes.txt")
+    stage.buckets.s3.delete_object(Bucket=RAW, Key="notes.txt", VersionId=coordinates.version_id)
+    assert stage.dispatch(message(coordinates), message(coordinates, version=False)) == []
+    assert {row.version_id for row in stage.ledger.with_status(LedgerStatus.IGNORED)} == {
+        coordinates.version_id,
+        "null",
+    }
+
+
+def test_should_take_what_it_ignored_once_the_stage_accepts_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinates = stage.buckets.upload(CT, "scan.raw")
+    stage.dispatch(message(coordinates))
+    assert stage.status(coordinates) == "ignored"
+    monkeypatch.setattr(
+        stage.dispatcher, "variables", stage.dispatcher.variables.model_copy(update={"ACCEPTED_SUFFIXES": (".raw",)})
+    )
+    assert stage.dispatch(message(coordinates)) == []
+    assert [each["name"] for each in stage.executions()] == [coordinates.object_id]
+    assert stage.status(coordinates) == "running"
+    assert not list(stage.ledger.with_status(LedgerStatus.IGNORED))
 
 
 def test_should_acknowledge_even_when_the_count_is_refused(
@@ -372,6 +420,37 @@ def test_should_accept_by_prefix_and_by_suffix_in_any_case(
     prefixes: tuple[str, ...], suffixes: tuple[str, ...], expected: bool
 ) -> None:
     assert accepts("ct/Scan.dCm", prefixes, suffixes) is expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("ct/IM0001", True),
+        ("DICOM/00000001/IMAGE.001", True),
+        ("1.2.840.10008.5.1.4.1.1.2", True),
+        ("ct/MR.1.2.840.113619.2.55", True),
+        ("scan.IMA", True),
+        ("a.folder/scan", True),
+        ("notes.txt", False),
+        ("ct/scan.dcm.gz", False),
+        (".DS_Store", False),
+        ("ct/", False),
+        ("", False),
+    ],
+)
+def test_should_accept_names_without_suffix_where_the_stage_does(key: str, expected: bool) -> None:
+    assert accepts(key, (), (".dcm", ".dicom", ".ima", "")) is expected
+
+
+@pytest.mark.parametrize("suffixes", [(), (".dcm",), ("",)])
+def test_should_not_take_a_marker_of_a_folder(suffixes: tuple[str, ...]) -> None:
+    assert not accepts("2026/scan.dcm/", (), suffixes)
+
+
+def test_should_not_take_names_without_suffix_where_the_stage_does_not_say_so() -> None:
+    assert not accepts("IM0001", (), (".dcm",))
+    assert accepts("IM0001", (), ("",))
+    assert not accepts("scan.dcm", (), ("",))
 
 
 @pytest.mark.parametrize(

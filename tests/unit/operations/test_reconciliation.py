@@ -70,6 +70,29 @@ def test_should_find_nothing_where_everything_has_its_verdict(stage: Stage, monk
     assert unaccounted() == [0]
 
 
+def test_should_record_as_ignored_what_is_not_accepted_and_lost_its_event(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates = upload_long_ago(stage, monkeypatch, "readme.txt")
+    assert stage.invoke("reconciliation", {"start": False})["ignored"] == 1
+    assert stage.ledger.row(coordinates.object_id) is None
+    for _ in range(2):
+        report = stage.invoke("reconciliation", {})
+        assert (report["ignored"], report["missing"], report["unaccounted"]) == (1, 0, [])
+    assert stage.row(coordinates).status is LedgerStatus.IGNORED
+    assert unaccounted() == [0]
+
+
+def test_should_leave_to_a_replay_what_was_ignored_and_is_accepted_now(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates = upload_long_ago(stage, monkeypatch)
+    stage.ledger.ignore(coordinates)
+    report = stage.invoke("reconciliation", {})
+    assert (report["missing"], report["unaccounted"]) == (0, [])
+    assert stage.row(coordinates).status is LedgerStatus.IGNORED
+
+
 def test_should_start_once_what_has_no_row(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     coordinates = upload_long_ago(stage, monkeypatch)
     report = stage.invoke("reconciliation", {"source": "aws.events", "resources": ["arn"]})

@@ -164,6 +164,15 @@ def test_should_ignore_what_the_pipeline_does_not_accept(stage: Stage) -> None:
     assert stage.started() == []
 
 
+def test_should_start_what_was_ignored_once_the_stage_accepts_it(stage: Stage) -> None:
+    """Its first attempt: none was opened when it arrived."""
+    coordinates = upload(stage)
+    assert stage.ledger.ignore(coordinates)
+    assert ask(stage, reason_code="NOT_DICOM") == {coordinates.object_id: "not-selected"}
+    assert ask(stage, unfinished=True) == {coordinates.object_id: "started"}
+    assert [started["attempt"] for started in stage.started()] == [1]
+
+
 def test_should_keep_the_profile_and_the_release_of_the_attempt_before(stage: Stage) -> None:
     coordinates = upload(stage)
     stage.finish(coordinates, LedgerStatus.DELIVERED)
