@@ -21,6 +21,8 @@ class AuditEvent(StrEnum):
     DUPLICATE = "duplicate"
     RELEASED = "released"
     """a person decided that an object's risks don't keep it in quarantine"""
+    DISMISSED = "dismissed"
+    """a person decided that nothing more is to be done about an object in quarantine"""
     LINK_ISSUED = "link-issued"
 
 
@@ -63,11 +65,11 @@ class AuditRecord(Published):
     output_study: str | None = Field(default=None, description="<patient>/<study>, the beginning of output_key")
     output_key: str | None = None
     duplicate_of: str | None = Field(default=None, description="object id")
-    reason_codes: str | None = Field(default=None, description="joined by a space; of a release: what it accepts")
+    reason_codes: str | None = Field(default=None, description="joined by a space; of a decision: what it is about")
     error: str | None = Field(default=None, description="name of the error with which the attempt failed")
     principal: str | None = Field(default=None, description="ARN of the caller, as AWS STS knows it")
-    by: str | None = Field(default=None, description="name that the person who released gave")
-    reason_sha256: str | None = Field(default=None, description="of the release's reason, whose text the ledger has")
+    by: str | None = Field(default=None, description="name that the person who decided gave")
+    reason_sha256: str | None = Field(default=None, description="of the decision's reason, whose text the ledger has")
     recipient: str | None = Field(default=None, description="for whom or for what a link was asked")
     expires_at: str | None = Field(default=None, description="ISO 8601, UTC; the link's end")
 

@@ -61,6 +61,7 @@ class LedgerAttribute(StrEnum):
     EXECUTION = "execution"
     REQUESTED_PROFILE = "requested_profile"
     RELEASES = "releases"
+    DISMISSAL = "dismissal"
     OUTPUT_KEY = "output_key"
     PROFILE = "profile"
     PROFILE_HASH = "profile_hash"

@@ -92,11 +92,15 @@ class ObjectFacts(Frozen):
     bytes_read: int = Field(description="bytes fetched from S3 by the step")
 
 
-class Release(Frozen):
-    """Decision of a named person to release an object that a risk keeps in quarantine."""
+class Decision(Frozen):
+    """Decision of a named person about an object in quarantine."""
 
     by: str = Field(min_length=3, max_length=200)
     reason: str = Field(min_length=10, max_length=1000)
+
+
+class Release(Decision):
+    """Decision to release an object that a risk keeps in quarantine."""
 
 
 class ExecutionInput(Frozen):

@@ -69,6 +69,11 @@ class Claims:
             raise LookupError("a claim that was just written is gone")
         return Claim.model_validate({field: item.get(field) for field in Claim.model_fields})
 
+    def holder(self, sop_instance_uid: str) -> str | None:
+        """Return the id of the object version that holds a SOP instance; None where none does."""
+        item = self._table.get(_item_name(sop_instance_uid))
+        return None if item is None else str(item["holder"])
+
     def change(
         self,
         sop_instance_uid: str,

@@ -23,7 +23,7 @@ from runtime.contract.ledger import (
     RowProjection,
     ledger_update,
 )
-from runtime.contract.objects import ExecutionInput, ObjectCoordinates, Release
+from runtime.contract.objects import Decision, ExecutionInput, ObjectCoordinates, Release
 from runtime.ledger.table import BATCH, KNOWN, UNKNOWN, LedgerTable, any_shard, placeholders
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _IGNORED: Final = ledger_update(*_OBJECT, LedgerAttribute.VERDICT_SHARD).replace
 _RUNNING: Final = ledger_update(LedgerAttribute.EXECUTION)
 _IDENTIFIED: Final = "SET #study_id = :study_id"
 _RELEASED: Final = "SET #releases = list_append(if_not_exists(#releases, :nothing), :release)"
+_DISMISSED: Final = "SET #dismissal = :dismissal"
 _AS_SEEN: Final = "#attempt = :attempt AND #status = :status"
 _OF_A_STUDY: Final = (LedgerAttribute.STUDY_ID, LedgerAttribute.UPDATED_AT)
 _PROJECTED: Final = tuple(RowProjection.model_fields)
@@ -58,6 +59,13 @@ class RecordedRelease(Release):
     """A release and when it was decided."""
 
     at: str = Field(description="ISO 8601, UTC")
+
+
+class RecordedDismissal(Decision):
+    """A dismissal of an attempt's quarantine and when it was decided."""
+
+    at: str = Field(description="ISO 8601, UTC")
+    attempt: int
 
 
 class Row(RowProjection):
@@ -76,8 +84,15 @@ class Row(RowProjection):
         default=None, description="that the attempt was to use instead of the stage's"
     )
     releases: tuple[RecordedRelease, ...] = ()
+    dismissal: RecordedDismissal | None = Field(default=None, description="the last one; of an attempt")
     error: str | None = None
     duplicate_of: str | None = Field(default=None, description="object id")
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether a person decided that its quarantine needs nothing more."""
+        decided = self.dismissal is not None and self.dismissal.attempt == self.attempt
+        return decided and self.status is LedgerStatus.QUARANTINED
 
     @property
     def coordinates(self) -> ObjectCoordinates:
@@ -245,6 +260,32 @@ class Ledger:
         """Yield a study's rows without coordinates."""
         found = self.table.query(LedgerIndex.BY_STUDY, study_id, attributes=_PROJECTED)
         return map(RowProjection.model_validate, found)
+
+    def rows(self, object_ids: Sequence[str]) -> dict[str, Row]:
+        """Return the existing ones of these rows by object id, as far as an eventually consistent read knows."""
+        batches = (object_ids[first : first + BATCH] for first in range(0, len(object_ids), BATCH))
+        found = (item for batch in batches for item in self.table.get_batch(batch).items())
+        return {object_id: Row.model_validate(item) for object_id, item in found}
+
+    def dismiss(self, row: Row, decision: Decision) -> bool:
+        """Record that a row's quarantine needs nothing more; tell whether the row was still as it was seen."""
+        recorded = RecordedDismissal(**decision.model_dump(), at=now(), attempt=row.attempt).model_dump()
+        values = {":dismissal": recorded, ":attempt": row.attempt, ":status": row.status.value}
+        return self.table.update(row.object_id, _DISMISSED, values, condition=_AS_SEEN)
+
+    def count(self, status: LedgerStatus, *, since: str = "") -> int:
+        """Count the rows with a status that is no work, since a time (ISO 8601, UTC)."""
+        return self.table.count_shards(LedgerIndex.BY_VERDICT, status, since)
+
+    def count_in_work(self) -> int:
+        """Count the rows without a verdict."""
+        return self.table.count_shards(LedgerIndex.IN_WORK, IN_WORK)
+
+    def oldest_in_work(self) -> str | None:
+        """Return when the oldest attempt without a verdict was opened (ISO 8601, UTC); None where there is none."""
+        opened_at = LedgerAttribute.OPENED_AT
+        opened = self.table.query_shards(LedgerIndex.IN_WORK, IN_WORK, "", "~", attributes=(opened_at,))
+        return next((str(item[opened_at]) for item in opened), None)
 
     def _advance(
         self,

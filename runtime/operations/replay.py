@@ -27,7 +27,7 @@ def selects(filter_: ReplayFilter, row: Row | None) -> bool:
         (
             not filter_.unfinished or row.status not in _FINISHED,
             filter_.reason_code is None
-            or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in row.reasons),
+            or (row.status is LedgerStatus.QUARANTINED and filter_.reason_code in row.reasons and not row.is_dismissed),
             filter_.received_since is None or row.received_at >= filter_.received_since,
             filter_.received_before is None or row.received_at < filter_.received_before,
             filter_.profile_hash is None
