@@ -271,7 +271,7 @@ def _replay_and_reconcile(story: Story) -> None:
     """Replay one object, and let reconciliation find one whose event was lost."""
     replayed, lost = story.plain[1], story.study.written_in(Script.GREEK)
     attempt = story.row(replayed).attempt
-    assert story.operate("replay", "--all", "--prefix", replayed.key) == 0
+    assert story.operate("replay", "--all", "--yes", "--prefix", replayed.key) == 0
     story.settle(lambda: story.row(replayed).attempt == attempt + 1)
     with story.without_events():
         story.pipeline.upload(story.add(lost).key, lost.content)

@@ -1,15 +1,28 @@
+import io
 import json
+import os
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from runtime.contract.ledger import LedgerStatus
-from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.contract.objects import Decision, ExecutionInput, ObjectCoordinates
 from runtime.contract.replay import ReplayInput
+from runtime.contract.variables import StartingVariables
 from runtime.ledger.rows import Row
 from runtime.operations.replay import selects
 from tests.unit.conftest import RAW
-from tests.unit.operations.conftest import DELIVERED, KEY, REPLAY_MACHINE, Operator, Stage, refusal
+from tests.unit.operations.conftest import (
+    DELIVERED,
+    KEY,
+    REPLAY_MACHINE,
+    Operator,
+    Stage,
+    answer_requests,
+    http_answer,
+    refusal,
+)
 
 LATER = "2100-01-01T00:00:00.000Z"
 
@@ -199,7 +212,7 @@ def test_should_keep_the_profile_and_the_release_of_the_attempt_before(stage: St
 def test_should_start_the_replay_workflow(
     operator: Operator, arguments: tuple[str, ...], filter_: dict[str, Any]
 ) -> None:
-    status, out, _ = operator.run("replay", "--json", *arguments)
+    status, out, _ = operator.run("replay", "--json", "--yes", *arguments)
     assert status == 0
     assert json.loads(out)["execution"].startswith(REPLAY_MACHINE.replace(":stateMachine:", ":execution:"))
     [started] = operator.stage.started(REPLAY_MACHINE)
@@ -208,6 +221,148 @@ def test_should_start_the_replay_workflow(
     given = parsed.filter.model_dump(exclude_defaults=True)
     assert given.pop("requested_at").startswith("20")
     assert given == filter_
+
+
+@pytest.mark.parametrize(("answer", "started"), [("y\n", 1), ("Yes\n", 1), ("\n", 0), ("no\n", 0), ("", 0)])
+def test_should_ask_before_it_replays_everything(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, answer: str, started: int
+) -> None:
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    status, _, err = operator.run("replay", "--all")
+    assert status == (0 if started else 2)
+    assert "every object of stage 'test'" in err
+    assert len(operator.stage.started(REPLAY_MACHINE)) == started
+
+
+def test_should_not_replay_everything_where_nobody_can_be_asked(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    status, _, err = operator.run("replay", "--all")
+    assert status == 2
+    assert "add --yes" in err
+    assert operator.stage.started(REPLAY_MACHINE) == []
+
+
+def test_should_start_the_objects_that_are_named_by_id_or_key(operator: Operator) -> None:
+    stage = operator.stage
+    first = stage.finish(upload(stage), LedgerStatus.DELIVERED)
+    newest = stage.finish(upload(stage, b"corrected"), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    unknown = stage.buckets.upload(b"another", "lost.dcm")
+    ignored = stage.buckets.upload(b"ignored", "scan.raw")
+    stage.ledger.ignore(ignored)
+    status, _, err = operator.run("replay", first.object_id, KEY, "lost.dcm", "scan.raw")
+    assert (status, err) == (0, "replay: 4 started, 0 not\n")
+    started = {each["object"]["version_id"]: each["attempt"] for each in stage.started()}
+    assert started == {first.version_id: 2, newest.version_id: 2, unknown.version_id: 1, ignored.version_id: 1}
+    assert stage.started(REPLAY_MACHINE) == []
+
+
+def test_should_follow_the_objects_that_are_named_to_their_verdicts(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = operator.stage
+    row = stage.finish(upload(stage), LedgerStatus.FAILED, error="States.Timeout")
+
+    def judge(_: float) -> None:
+        stage.ledger.record(
+            stage.row(row.coordinates).current_attempt, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM"
+        )
+
+    monkeypatch.setattr("cli.operations.replays.time.sleep", judge)
+    lines = operator.table("replay", KEY, "--follow")
+    assert lines[-1] == [row.object_id, "quarantined", "NOT_DICOM"]
+
+
+@pytest.fixture
+def accepting(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let AWS Lambda tell the replay function's variables."""
+
+    def describe(request: Any, **_: Any) -> AWSResponse:
+        assert "/functions/medical-imaging-pipeline-test-replay/" in request.url
+        variables = {name: os.environ[name] for name in StartingVariables.model_fields if name in os.environ}
+        return http_answer(request, {"Environment": {"Variables": variables}})
+
+    answer_requests("lambda.GetFunctionConfiguration", describe, monkeypatch)
+
+
+@pytest.mark.usefixtures("accepting")
+def test_should_say_how_many_it_would_start(operator: Operator) -> None:
+    """By the rules of the replay itself."""
+    stage = operator.stage
+    stage.finish(upload(stage), LedgerStatus.DELIVERED)
+    stage.finish(upload(stage, b"two"), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    stage.finish(stage.buckets.upload(b"1", "2026/a.dcm"), LedgerStatus.FAILED, error="States.Timeout")
+    stage.buckets.upload(b"1", "2026/lost.dcm")
+    stage.ledger.ignore(stage.buckets.upload(b"1", "2026/ignored.dcm"))
+    stage.ledger.ignore(stage.buckets.upload(b"1", "2026/notes.txt"))
+    running = stage.buckets.upload(b"1", "running.dcm")
+    stage.ledger.receive(ExecutionInput(object=running))
+    stage.ledger.run(ExecutionInput(object=running), "arn")
+    stage.finish(stage.buckets.upload(b"1", "deleted.dcm"), LedgerStatus.DELIVERED)
+    stage.buckets.s3.delete_object(Bucket=RAW, Key="deleted.dcm")
+
+    def planned(*arguments: str) -> tuple[int, int]:
+        status, out, _ = operator.run("replay", *arguments, "--dry-run", "--json")
+        assert status == 0
+        plan = json.loads(out)
+        return plan["objects"], plan["keys"]
+
+    assert planned("--all") == (5, 4)
+    assert planned("--unfinished") == (3, 3)
+    assert planned("--unfinished", "--prefix", "2026/l") == (1, 1)
+    assert planned("--reason", "NOT_DICOM") == (1, 1)
+    assert planned(KEY) == (1, 1)
+    assert "It would start 5 attempts, at versions of 4 keys." in operator.run("replay", "--all", "--dry-run")[1]
+    assert stage.started() == stage.started(REPLAY_MACHINE) == []
+
+
+def test_should_not_select_by_its_reason_what_was_dismissed(stage: Stage) -> None:
+    row = stage.finish(upload(stage), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    stage.ledger.dismiss(row, Decision(by="Dr. Ada Byron", reason="It was never a file of ours."))
+    assert ask(stage, reason_code="NOT_DICOM") == {row.object_id: "not-selected"}
+    assert ask(stage) == {row.object_id: "started"}
+
+
+class MapRuns:
+    """Step Functions with a replay that gets on with every look."""
+
+    def __init__(self, states: Any, *statuses: str) -> None:
+        self.start_execution = states.start_execution
+        self.statuses = list(statuses)
+        self.looks = 0
+
+    def describe_execution(self, **_: Any) -> Any:
+        self.looks += 1
+        return {"status": self.statuses.pop(0)}
+
+    def list_map_runs(self, **_: Any) -> Any:
+        if self.looks == 1:
+            raise refusal("AccessDeniedException")
+        return {"mapRuns": [{"mapRunArn": "arn"}]}
+
+    def describe_map_run(self, **_: Any) -> Any:
+        counts = dict.fromkeys(("failed", "timedOut", "aborted"), 0)
+        return {"itemCounts": counts | {"succeeded": 10 * self.looks, "total": 30}}
+
+
+@pytest.mark.parametrize(("end", "expected"), [("SUCCEEDED", 0), ("FAILED", 1)])
+def test_should_follow_a_replay_to_its_end(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, end: str, expected: int
+) -> None:
+    states = MapRuns(operator.stage.states, "RUNNING", "RUNNING", end)
+    monkeypatch.setattr("cli.commands.replay.client", lambda _: states)
+    monkeypatch.setattr("cli.operations.replays.time.sleep", lambda _: None)
+    status, out, err = operator.run("replay", "--unfinished", "--follow")
+    assert status == expected
+    assert out.startswith(REPLAY_MACHINE.replace(":stateMachine:", ":execution:"))
+    assert err.splitlines() == [
+        "replay: running",
+        "replay: running: 20 of 30 keys done, 0 failed",
+        f"replay: {end.lower()}: 30 of 30 keys done, 0 failed",
+    ]
 
 
 def test_should_not_replay_without_being_told_what(operator: Operator) -> None:
