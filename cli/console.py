@@ -52,15 +52,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_argument(parser)
 
 
-def object_id(text: str) -> str:
-    """Parse an object's id."""
-    if re.fullmatch(r"[0-9a-f]{32}", text.lower()) is None:
-        raise argparse.ArgumentTypeError(
-            "an object's id has 32 hexadecimal digits, as `quarantine list` and the logs tell it; this is none"
-        )
-    return text.lower()
-
-
 def moment(text: str) -> str:
     """Parse a time in UTC, or its beginning: it is compared with the ledger's times as text."""
     beginning = text.removesuffix("Z").replace(" ", "T")

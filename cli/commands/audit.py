@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from cli import console
+from cli.operations.objects import coordinates, object_id_in
 from cli.stage import Stage
 from cli.tables import printable, shorten
 from cli.words import in_words, minute
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     console.add_common_arguments(parser)
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--object", type=console.object_id, metavar="ID", help="all about a raw object and its results")
+    which.add_argument("--object", metavar="OBJECT", help="all about a raw object and its results: by its id or key")
     which.add_argument(
         "--output-key", type=_output_key, metavar="KEY", help="all about a result, or a study as <patient>/<study>/"
     )
@@ -68,8 +69,10 @@ def _nothing(arguments: argparse.Namespace) -> str:
 
 
 def _found(arguments: argparse.Namespace, stage: Stage) -> Iterator[AuditRecord]:
-    if arguments.object:
-        of_object = list(stage.audit.of_subject(arguments.object))
+    named = arguments.object or (arguments.output_key if object_id_in(arguments.output_key or "") else None)
+    if named:
+        object_id = object_id_in(named) or coordinates(stage, named).object_id
+        of_object = list(stage.audit.of_subject(object_id))
         yield from of_object
         for key in {record.output_key for record in of_object if record.output_key}:
             yield from stage.link_audit.of_subject(key)
@@ -128,6 +131,6 @@ def _shown(value: str) -> str:
 
 
 def _output_key(text: str) -> str:
-    if text.count("/") < 2:
+    if text.count("/") < 2 and object_id_in(text) is None:
         raise argparse.ArgumentTypeError("begin with <patient>/<study>/")
     return text

@@ -8,6 +8,7 @@ import sys
 from cli import console
 from cli.operations import links as delivery
 from cli.operations.links import DEFAULT_EXPIRY_SECONDS, MAXIMUM_EXPIRY_SECONDS, DeliveryError
+from cli.operations.objects import result_key
 from cli.stage import Stage
 from cli.tables import printable
 from runtime.contract.names import Output
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--prefix", help="every object whose key begins so")
-    which.add_argument("keys", nargs="*", default=[], metavar="KEY", help="an object's key")
+    which.add_argument("keys", nargs="*", default=[], metavar="KEY", help="a result's key, or an object's id")
 
 
 @console.tells_trouble
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             recipient=arguments.recipient,
             session=stage.session,
         )
-        keys = arguments.keys or list(handler.keys(arguments.prefix))
+        keys = [result_key(stage, text) for text in arguments.keys] or list(handler.keys(arguments.prefix))
         batch = handler.generate_secure_download_urls(keys, arguments.expires)
     except DeliveryError as error:
         console.complain(arguments, str(error))

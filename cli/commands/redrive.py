@@ -6,7 +6,7 @@ Step Functions' own redrive would begin at the state that failed the execution o
 import argparse
 
 from cli import console
-from cli.operations import quarantine
+from cli.operations import objects, quarantine
 from cli.stage import Stage
 from cli.words import minute
 from runtime.contract.ledger import LedgerStatus
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", type=console.moment, help="of the failure, in UTC, as 2026-11-23")
     parser.add_argument("--error", help="only objects that failed with this error, as Lambda.Unknown")
     parser.add_argument("--dry-run", action="store_true", help="list them, and start nothing")
-    parser.add_argument("object_ids", nargs="*", type=console.object_id, metavar="OBJECT_ID", help="default: all")
+    parser.add_argument("objects", nargs="*", metavar="OBJECT", help="its id or key; default: all")
 
 
 @console.tells_trouble
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     ledger, executions = stage.ledger, stage.executions
     return console.start_each(
         arguments,
-        arguments.object_ids or [row.object_id for row in _failed(arguments, stage)],
+        objects.identify(stage, arguments.objects) or [row.object_id for row in _failed(arguments, stage)],
         lambda object_id: quarantine.retry(ledger, executions, _find(stage, object_id)),
     )
 
@@ -43,8 +43,8 @@ def _find(stage: Stage, object_id: str) -> Row:
 
 
 def _list(arguments: argparse.Namespace, stage: Stage) -> None:
-    if arguments.object_ids:
-        rows = [_find(stage, object_id) for object_id in arguments.object_ids]
+    if arguments.objects:
+        rows = [_find(stage, object_id) for object_id in objects.identify(stage, arguments.objects)]
     else:
         rows = _failed(arguments, stage)
     if arguments.json:

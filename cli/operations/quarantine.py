@@ -1,4 +1,4 @@
-"""Objects that ended without a result, and the ways back into work: a retry, another profile, a person's release."""
+"""Objects that ended without a result, and what becomes of them: a retry, another profile, a person's decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from runtime.aws.executions import Executions
 from runtime.aws.retries import START_SECONDS
 from runtime.contract.audit import AuditEvent, AuditRecord
 from runtime.contract.ledger import LedgerStatus
-from runtime.contract.objects import Finding, Release, Severity
+from runtime.contract.objects import Decision, Finding, Release, Severity
 from runtime.dicom.findings import FINDINGS
 from runtime.ledger.rows import Ledger, Row
 from runtime.observability.redaction import error_code
@@ -29,6 +29,8 @@ from runtime.operations.attempts import start_attempt
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.client import SFNClient
 
+_LEADING: Final = frozenset(("bucket", "key", "version_id", "etag", "execution"))
+"""Fields of a row that name the raw object; the execution's ARN leads to it."""
 ACCEPTABLE_RISK: Final = "RISK_"
 """How the reason codes begin that a person may overrule: what a header can't judge, and a person who looked can."""
 
@@ -52,6 +54,11 @@ def list_rows(
     for row in ledger.with_status(status, since=since):
         if reason_code is None or reason_code in row.reasons:
             yield row
+
+
+def hidden(*, keys: bool) -> set[str]:
+    """Return the fields of a row that are not told, unless somebody asks for keys."""
+    return set() if keys else set(_LEADING)
 
 
 def count_reasons(rows: Iterable[Row]) -> Counter[str]:
@@ -151,26 +158,57 @@ def release(
         raise OperationError(
             f"{row.object_id}: {' '.join(others)} is no risk that a person can accept; correct the source, or retry."
         )
-    try:
-        audit.record(_released(row, decision, principal))
-    except (BotoCoreError, ClientError) as error:
-        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
-        raise OperationError(
-            f"{row.object_id}: the audit log can't record the release, so it stays in quarantine ({code})."
-        ) from None
+    _record(audit, _decided(row, decision, principal, AuditEvent.RELEASED, row.attempt + 1))
     if not ledger.release(row, decision):
         raise OperationError(f"{row.object_id}: somebody else has just started its next attempt; look at it again.")
     return retry(ledger, executions, row)
 
 
-def _released(row: Row, decision: Release, principal: str) -> AuditRecord:
-    """Return the audit record of a release. Of its reason, in which a patient may be named, it has the hash."""
+def dismiss(ledger: Ledger, audit: AuditLog, row: Row, decision: Decision, *, principal: str) -> None:
+    """Record a person's decision that nothing more is to be done about an object in quarantine.
+
+    Parameters
+    ----------
+    ledger, audit
+        Of the stage.
+    row
+        Of the object.
+    decision
+        The person's.
+    principal
+        ARN under which the person acts.
+
+    Raises
+    ------
+    OperationError
+        The object is in quarantine no longer, or the decision can't be recorded.
+    """
+    if row.is_dismissed:
+        raise OperationError(f"{row.object_id}: it was dismissed before; `quarantine show` says by whom.")
+    _record(audit, _decided(row, decision, principal, AuditEvent.DISMISSED, row.attempt))
+    if not ledger.dismiss(row, decision):
+        raise OperationError(f"{row.object_id}: somebody else has just started its next attempt; look at it again.")
+
+
+def _record(audit: AuditLog, record: AuditRecord) -> None:
+    """Record a decision, without which it doesn't hold."""
+    try:
+        audit.record(record)
+    except (BotoCoreError, ClientError) as error:
+        code = error_code(error) if isinstance(error, ClientError) else type(error).__name__
+        raise OperationError(
+            f"{record.subject}: the audit log can't record the decision, so it stays in quarantine ({code})."
+        ) from None
+
+
+def _decided(row: Row, decision: Decision, principal: str, event: AuditEvent, attempt: int) -> AuditRecord:
+    """Return the audit record of a decision. Of its reason, in which a patient may be named, it has the hash."""
     return AuditRecord(
         subject=row.object_id,
         record_id=uuid.uuid4().hex,
-        event=AuditEvent.RELEASED,
+        event=event,
         at=now(),
-        attempt=row.attempt + 1,
+        attempt=attempt,
         reason_codes=row.reason_codes,
         principal=principal,
         by=decision.by,

@@ -42,7 +42,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["explain", "PatientName", "PatientID"], "'PatientID' is one argument too many"),
         (["completion", "fish"], "'fish' is not known; it is one of bash, zsh"),
         (["links", "--stage", "dev", "a/b/c.dcm"], "the following arguments are required: --for"),
-        (["redrive", "--stage", "dev", "a/b.dcm"], "an object's id has 32 hexadecimal digits"),
         (["audit", "--stage", "dev", "--since", "2026-13-45"], "no calendar or clock has 2026-13-45"),
         (["audit", "--stage", "dev", "--since", "2026-02-29"], "no calendar or clock has 2026-02-29"),
         (["audit", "--stage", "dev", "--since", "2026-11-23T25"], "no calendar or clock has 2026-11-23T25"),

@@ -128,6 +128,7 @@ def stage(
         Output.LEDGER_TABLE_NAME: LEDGER_TABLE,
         Output.STATE_MACHINE_ARN: STATE_MACHINE,
         Output.REPLAY_STATE_MACHINE_ARN: REPLAY_MACHINE,
+        Output.RAW_BUCKET_NAME: RAW,
         Output.PROCESSED_BUCKET_NAME: PROCESSED,
         Output.EVENT_BUS_NAME: "stage",
         Output.AUDIT_TABLE_NAME: AUDIT_TABLE,

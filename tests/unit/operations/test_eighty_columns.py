@@ -32,6 +32,13 @@ def prepare(operator: Operator) -> str:
 COMMANDS: list[tuple[str, ...]] = [
     ("quarantine", "list"),
     ("quarantine", "list", "--keys"),
+    ("quarantine", "list", "--all", "--keys"),
+    ("where", "{}"),
+    ("where", "{}", "--keys"),
+    ("status",),
+    ("status", "quarantined"),
+    ("status", "failed", "--keys"),
+    ("replay", "{}"),
     ("redrive", "--dry-run"),
     ("redrive",),
     ("dead-letters", "list"),
@@ -54,7 +61,7 @@ def test_should_fit_80_columns(
     _, out, _ = operator.run(*(word.format(object_id) for word in command))
     assert out
     assert {line for line in out.splitlines() if len(line) > 80} == set()
-    if command[0] in {"quarantine", "audit"}:
+    if command[0] in {"quarantine", "where", "audit"}:
         assert object_id in out
 
 

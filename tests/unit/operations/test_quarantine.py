@@ -14,7 +14,7 @@ from runtime.aws.executions import Executions
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import Finding, Release, Severity
 from tests.unit.audit_tables import away
-from tests.unit.conftest import AUDIT_TABLE
+from tests.unit.conftest import AUDIT_TABLE, RAW
 from tests.unit.intake.conftest import STATE_MACHINE
 from tests.unit.operations.conftest import (
     KEY,
@@ -40,9 +40,9 @@ def test_should_list_what_is_in_quarantine_and_count_its_reasons(operator: Opera
     operator.stage.finish(operator.stage.buckets.upload(b"", "c.dcm"), LedgerStatus.FAILED, error="States.Timeout")
     lines = operator.table("quarantine", "list")
     assert [line[0] for line in lines[1:3]] == [first, second]
-    assert lines[2][3:] == ["NOT_DICOM", *RISKS.split()]
-    counts = lines[lines.index([]) + 2 :]
-    assert dict(map(tuple, counts)) == {"NOT_DICOM": "2", **dict.fromkeys(RISKS.split(), "1")}  # type: ignore[arg-type]
+    assert lines[2][4:] == ["NOT_DICOM", *RISKS.split()]
+    counts = {line[1].rstrip(":"): line[0] for line in lines[lines.index([]) + 2 :] if line[0].isdecimal()}
+    assert counts == {"NOT_DICOM": "2", **dict.fromkeys(RISKS.split(), "1")}
 
 
 @pytest.mark.parametrize("action", [("list",), ("list", "--json"), ("show",), ("show", "--json")])
@@ -167,7 +167,7 @@ def test_should_release_nothing_that_the_audit_log_does_not_know(operator: Opera
     with away(AUDIT_TABLE):
         status, out, _ = operator.run("quarantine", "release", object_id, *DECISION)
     assert status == 1
-    assert "the audit log can't record the release, so it stays in quarantine" in out
+    assert "the audit log can't record the decision, so it stays in quarantine" in out
     assert operator.stage.started() == []
     row = operator.stage.ledger.row(object_id)
     assert row is not None
@@ -205,7 +205,7 @@ def test_should_refuse_what_is_asked_for_wrongly(operator: Operator, arguments: 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("show", "DOE^JANE.dcm"),
+        ("list", "--reason", "NOT_A_REASON"),
         ("list", "--since", "yesterday"),
         ("retry", "0" * 32, "--deidentification-profile", "none"),
         ("drop",),
@@ -312,3 +312,114 @@ def test_should_not_start_an_open_attempt_with_another_profile_than_it_was_opene
     assert stage.started() == []
     assert operator.run("quarantine", "retry", row.object_id)[0] == 0
     assert [each["attempt"] for each in stage.started()] == [2]
+
+
+def listed(operator: Operator, *options: str) -> list[str]:
+    out = operator.run("quarantine", "list", "--json", *options)[1]
+    return [json.loads(line)["object_id"] for line in out.splitlines()]
+
+
+def test_should_leave_out_of_the_list_what_a_newer_version_supersedes(operator: Operator) -> None:
+    bad, other = quarantine(operator.stage), quarantine(operator.stage, key="b.dcm")
+    assert listed(operator) == [bad, other]
+    corrected = operator.stage.buckets.upload(b"corrected", KEY)  # whatever becomes of it
+    operator.stage.buckets.upload(b"another", f"{KEY}.dcm")
+    assert listed(operator) == [other]
+    assert listed(operator, "--all") == [bad, other]
+    documents = [json.loads(line) for line in operator.run("quarantine", "list", "--json", "--all")[1].splitlines()]
+    assert [each["superseded_by"] for each in documents] == [corrected.object_id, None]
+    assert "superseded" in operator.run("quarantine", "list", "--all")[1]
+
+
+def test_should_list_the_newer_version_where_it_is_bad_too(operator: Operator) -> None:
+    quarantine(operator.stage)
+    coordinates = operator.stage.buckets.upload(b"still no DICOM", KEY)
+    newer = operator.stage.finish(coordinates, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    assert listed(operator) == [newer.object_id]
+
+
+def test_should_list_what_was_deleted_since(operator: Operator) -> None:
+    """Whatever has no newer version, gone for good or behind a delete marker."""
+    first, second = quarantine(operator.stage), quarantine(operator.stage, key="b.dcm")
+    operator.stage.buckets.s3.delete_object(Bucket=RAW, Key=KEY)
+    row = operator.stage.ledger.row(second)
+    assert row is not None
+    operator.stage.buckets.s3.delete_object(Bucket=RAW, Key="b.dcm", VersionId=row.version_id)
+    assert listed(operator) == [first, second]
+
+
+DISMISSAL = ("--by", "Dr. Ada Byron", "--reason", "A letter, sent here by mistake.")
+
+
+def test_should_dismiss_by_a_recorded_decision(operator: Operator) -> None:
+    gone, left = quarantine(operator.stage), quarantine(operator.stage, key="b.dcm")
+    status, _, err = operator.run("quarantine", "dismiss", KEY, *DISMISSAL)
+    assert (status, err) == (0, "quarantine: 1 dismissed, 0 not\n")
+    assert listed(operator) == [left]
+    assert listed(operator, "--all") == [gone, left]
+    assert "dismissed by Dr. Ada Byron" in " ".join(operator.run("quarantine", "list", "--all")[1].split())
+    assert DISMISSAL[3] in operator.run("quarantine", "show", gone)[1]
+    [record] = operator.stage.audit.of_subject(gone)
+    assert (record.event, record.attempt, record.by, record.reason_codes) == ("dismissed", 1, DISMISSAL[1], "NOT_DICOM")
+    assert record.principal == boto3.client("sts").get_caller_identity()["Arn"]
+    assert record.reason_sha256 == hashlib.sha256(DISMISSAL[3].encode()).hexdigest()
+    assert DISMISSAL[3] not in record.model_dump_json()
+    assert operator.stage.started() == []
+
+
+def test_should_dismiss_once_and_nothing_that_is_not_in_quarantine(operator: Operator) -> None:
+    object_id = quarantine(operator.stage)
+    assert operator.run("quarantine", "dismiss", object_id, *DISMISSAL)[0] == 0
+    status, _, err = operator.run("quarantine", "dismiss", object_id, *DISMISSAL)
+    assert status == 1
+    assert "it was dismissed before" in err
+    assert len(list(operator.stage.audit.of_subject(object_id))) == 1
+    delivered = operator.stage.finish(operator.stage.buckets.upload(b"1", "b.dcm"), LedgerStatus.DELIVERED)
+    assert "it is delivered, not quarantined" in operator.run("quarantine", "dismiss", "b.dcm", *DISMISSAL)[2]
+    assert list(operator.stage.audit.of_subject(delivered.object_id)) == []
+
+
+def test_should_dismiss_nothing_that_the_audit_log_does_not_know(operator: Operator) -> None:
+    object_id = quarantine(operator.stage)
+    with away(AUDIT_TABLE):
+        status, _, err = operator.run("quarantine", "dismiss", object_id, *DISMISSAL)
+    assert status == 1
+    assert "the audit log can't record the decision" in err
+    assert listed(operator) == [object_id]
+
+
+def test_should_list_once_more_what_was_dismissed_and_retried(operator: Operator) -> None:
+    object_id = quarantine(operator.stage)
+    assert operator.run("quarantine", "dismiss", object_id, *DISMISSAL)[0] == 0
+    assert operator.run("quarantine", "retry", KEY)[0] == 0
+    row = operator.stage.ledger.row(object_id)
+    assert row is not None
+    operator.stage.ledger.record(row.current_attempt, LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    assert listed(operator) == [object_id]
+
+
+def test_should_retry_of_a_reason_only_what_still_needs_somebody(operator: Operator) -> None:
+    quarantine(operator.stage)
+    operator.stage.buckets.upload(b"corrected", KEY)
+    dismissed, left = quarantine(operator.stage, key="b.dcm"), quarantine(operator.stage, key="c.dcm")
+    assert operator.run("quarantine", "dismiss", dismissed, *DISMISSAL)[0] == 0
+    assert operator.run("quarantine", "retry", "--reason", "NOT_DICOM")[0] == 0
+    assert [each["object"]["key"] for each in operator.stage.started()] == ["c.dcm"]
+    assert listed(operator, "--all") == [
+        quarantine_id for quarantine_id in listed(operator, "--all") if quarantine_id != left
+    ]
+
+
+def test_should_start_nothing_where_a_key_is_none(operator: Operator) -> None:
+    quarantine(operator.stage)
+    status, out, err = operator.run("quarantine", "retry", KEY, "DOE^JANE/nowhere.dcm")
+    assert (status, out) == (1, "")
+    assert "No object has this id or key" in err
+    assert operator.stage.started() == []
+
+
+def test_should_understand_keys_where_ids_are_expected(operator: Operator) -> None:
+    object_id = quarantine(operator.stage, RISKS)
+    assert object_id in operator.run("quarantine", "show", KEY)[1]
+    assert operator.run("quarantine", "release", f"s3://{RAW}/{KEY}", *DECISION)[0] == 0
+    assert len(operator.stage.started()) == 1

@@ -1,5 +1,6 @@
 """What each command asks of AWS is what `docs/rights.md` tells people to be granted: no less, and no more."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from runtime.contract.names import Output
 from runtime.contract.objects import ExecutionInput
 from runtime.ledger.rows import Ledger, Row
 from tests.unit.intake.conftest import STATE_MACHINE
-from tests.unit.operations.conftest import KEY, Operator
+from tests.unit.operations.conftest import KEY, Operator, http_answer
 from tests.unit.operations.test_dead_letters import send
 from tests.unit.operations.test_quarantine import DECISION, RISKS, quarantine
 
@@ -25,6 +26,7 @@ ACTIONS = {
     ("dynamodb", "ExecuteStatement"): "dynamodb:PartiQLInsert",
     ("s3", "HeadObject"): "s3:GetObject",
     ("s3", "ListObjectsV2"): "s3:ListBucket",
+    ("s3", "ListObjectVersions"): "s3:ListBucketVersions",
 }
 """By service and operation, the action that permits it, where its name is not the operation's."""
 PREFIXES = {"stepfunctions": "states"}
@@ -81,17 +83,23 @@ def fail(operator: Operator) -> None:
 
 
 RUNS: dict[str, tuple[Callable[[Operator], str | None], list[tuple[str, ...]]]] = {
+    "status": (fail, [(), ("failed",)]),
+    "where": (see_in_quarantine, [("{}",), (KEY,), ("P1/2.25.1/2.25.2/2.25.3.dcm",)]),
     "quarantine list": (see_in_quarantine, [()]),
-    "quarantine show": (see_in_quarantine, [("{}",)]),
-    "quarantine retry": (see_in_quarantine, [("--reason", "RISK_ULTRASOUND"), ("{}",)]),
-    "quarantine release": (see_in_quarantine, [("{}", *DECISION)]),
-    "redrive": (fail, [()]),
-    "replay": (fail, [("--all",), ("--reason", "RISK_ULTRASOUND")]),
+    "quarantine show": (see_in_quarantine, [("{}",), (KEY,)]),
+    "quarantine retry": (see_in_quarantine, [("--reason", "RISK_ULTRASOUND"), ("{}",), (KEY,)]),
+    "quarantine release": (see_in_quarantine, [("{}", *DECISION), (KEY, *DECISION)]),
+    "quarantine dismiss": (see_in_quarantine, [("{}", *DECISION), (KEY, *DECISION)]),
+    "redrive": (fail, [(), (KEY,)]),
+    "replay": (fail, [("--all", "--yes"), ("--all", "--dry-run"), ("--reason", "RISK_ULTRASOUND", "--follow"), (KEY,)]),
     "reconcile": (fail, [()]),
     "dead-letters list": (lose_messages, [()]),
     "dead-letters replay": (lose_messages, [()]),
-    "links": (deliver, [("--for", "a study", "{}"), ("--for", "a study", "--prefix", "P1/")]),
-    "audit": (deliver, [("--object", "0" * 32), ("--output-key", "P1/2.25.1/"), ("--since", "2026-11-01")]),
+    "links": (deliver, [("--for", "whom", "{}"), ("--for", "whom", "--prefix", "P1/"), ("--for", "whom", "0" * 32)]),
+    "audit": (
+        deliver,
+        [("--object", "0" * 32), ("--object", KEY), ("--output-key", "P1/2.25.1/"), ("--since", "2026-11-01")],
+    ),
 }
 """By command, what makes it useful (what that returns stands for `{}`), and the arguments of its runs."""
 
@@ -129,11 +137,33 @@ def contested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "open", open_second)
 
 
+@pytest.fixture
+def watched(functions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer what moto knows nothing of, and lose patience with a replay after one look."""
+    counts = dict.fromkeys(("succeeded", "failed", "timedOut", "aborted", "total"), 0)
+    answers: dict[str, Any] = {
+        "lambda.GetFunctionConfiguration": {"Environment": {"Variables": dict(os.environ)}},
+        "sfn.ListMapRuns": {"mapRuns": [{"mapRunArn": "arn"}]},
+        "sfn.DescribeMapRun": {"itemCounts": counts},
+    }
+    session = boto3.DEFAULT_SESSION
+    assert session is not None
+    for operation, document in answers.items():
+        session.events.register_first(
+            f"before-send.{operation}", lambda request, document=document, **_: http_answer(request, document)
+        )
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.operations.replays.time.sleep", interrupt)
+
+
 def test_should_say_of_each_command_what_it_needs() -> None:
     assert set(documented()) == set(RUNS)
 
 
-@pytest.mark.usefixtures("functions", "contested")
+@pytest.mark.usefixtures("functions", "contested", "watched")
 @pytest.mark.parametrize("command", RUNS)
 def test_should_ask_for_what_is_documented_and_nothing_else(command: str, operator: Operator, asked: list[str]) -> None:
     prepare, runs = RUNS[command]
