@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from runtime.aws import clients
 from runtime.aws.audit import AuditLog
 from runtime.aws.clock import timestamp
 from runtime.contract.audit import AuditEvent
+from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import METRIC_NAMESPACE, PROJECT, Metric, Output, State
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
+from runtime.ledger.rows import Ledger
 from tests.end_to_end.conftest import Stage
 
 if TYPE_CHECKING:
@@ -143,6 +146,22 @@ def test_should_process_an_object_whatever_its_key(key: str, outcomes: Mapping[s
     assert len(next(key for key in KEYS if key.startswith("long/")).encode()) == 1024
     assert outcomes[key].end is State.SUCCESS
     assert outcomes[key].result["object"]["key"] == key
+
+
+def test_should_take_a_name_without_suffix_and_record_what_it_does_not_take(
+    pipeline: Pipeline, isolated_boto3: boto3.Session
+) -> None:
+    ignored = {key: pipeline.upload(key, b"Dear colleague") for key in ("ward 7/letter.txt", "ward 7/")}
+
+    assert pipeline.process("ward 7/IM0001", as_instance(CT, 4)).end is State.SUCCESS
+
+    ledger = Ledger(isolated_boto3.client("dynamodb"), pipeline.outputs[Output.LEDGER_TABLE_NAME])
+    deadline = time.monotonic() + 60
+    while len(rows := {row.key: row for row in ledger.with_status(LedgerStatus.IGNORED)}.keys() & ignored) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    for row in ledger.with_status(LedgerStatus.IGNORED):
+        assert row.key not in rows or (row.version_id, row.attempt, row.execution) == (ignored[row.key], 0, None)
 
 
 def test_should_quarantine_an_object_that_was_deleted_before_it_was_read(pipeline: Pipeline) -> None:
