@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from runtime.contract.indexes import SHARDS
 from runtime.contract.ledger import LEDGER_CONDITION, LEDGER_VERDICTS, LedgerStatus, expression_names
-from runtime.contract.objects import ObjectCoordinates, Release
+from runtime.contract.objects import Decision, ObjectCoordinates, Release
 from runtime.ledger.claims import Claims
 from runtime.ledger.cursors import Cursor
 from runtime.ledger.fingerprint import Fingerprint
@@ -136,6 +136,50 @@ def test_should_quarantine_unread_only_what_it_does_not_know(ledger: Ledger) -> 
     ledger.receive(execution(OTHER))
     assert not ledger.reject_unread(OTHER, "OBJECT_DELETED")
     assert row(ledger, OTHER).status is LedgerStatus.RECEIVED
+
+
+def test_should_ignore_only_what_it_does_not_know(ledger: Ledger) -> None:
+    assert ledger.ignore(OBJECT)
+    assert not ledger.ignore(OBJECT)
+    ignored = row(ledger)
+    assert (ignored.status, ignored.attempt, ignored.coordinates) == (LedgerStatus.IGNORED, 0, OBJECT)
+    ledger.receive(execution(OTHER))
+    assert not ledger.ignore(OTHER)
+    opened = ledger.receive(execution(OBJECT))
+    assert (opened.status, opened.attempt, opened.received_at) == (LedgerStatus.RECEIVED, 1, ignored.received_at)
+    assert not list(ledger.with_status(LedgerStatus.IGNORED))
+
+
+def test_should_keep_no_dismissal_of_what_went_on_since_it_was_looked_at(ledger: Ledger) -> None:
+    ledger.receive(execution(OBJECT))
+    ledger.record(execution(OBJECT), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    seen, decision = row(ledger), Decision(by="Dr. A", reason="Nobody needs it.")
+    ledger.receive(seen.next_attempt())
+    assert not ledger.dismiss(seen, decision)
+    ledger.record(seen.next_attempt(), LedgerStatus.QUARANTINED, reason_codes="NOT_DICOM")
+    assert not row(ledger).is_dismissed
+    assert ledger.dismiss(row(ledger), decision)
+    assert row(ledger).is_dismissed
+    ledger.receive(row(ledger).next_attempt())
+    assert not row(ledger).is_dismissed
+
+
+def test_should_count_by_verdict_since_a_time_and_what_is_in_work(ledger: Ledger) -> None:
+    objects = [OBJECT.model_copy(update={"version_id": f"v{number}"}) for number in range(20)]
+    for coordinates in objects:
+        ledger.receive(execution(coordinates))
+    assert (ledger.count_in_work(), ledger.count(LedgerStatus.FAILED)) == (20, 0)
+    assert ledger.oldest_in_work() == min(row(ledger, each).updated_at for each in objects)
+    for coordinates in objects[:15]:
+        ledger.record(execution(coordinates), LedgerStatus.FAILED, error="States.Timeout")
+    assert (ledger.count_in_work(), ledger.count(LedgerStatus.FAILED)) == (5, 15)
+    assert ledger.count(LedgerStatus.FAILED, since="2020") == 15
+    assert ledger.count(LedgerStatus.FAILED, since="2999") == 0
+    assert ledger.count(LedgerStatus.DELIVERED) == 0
+
+
+def test_should_tell_that_nothing_is_in_work(ledger: Ledger) -> None:
+    assert (ledger.count_in_work(), ledger.oldest_in_work()) == (0, None)
 
 
 def test_should_answer_what_is_quarantined_since_a_time_and_what_a_study_has(ledger: Ledger) -> None:

@@ -112,6 +112,11 @@ def test_should_write_an_indexes_item_as_rarely_as_its_questions_allow(ledger: L
     assert meter.largest <= 1024, "bytes, or each write of the table counts twice"
 
 
+def test_should_write_what_is_ignored_once_and_list_it_once(ledger: Ledger, meter: Meter) -> None:
+    ledger.ignore(ObjectCoordinates(bucket="raw", key="notes.txt", version_id="v1", size=7, etag="e1"))
+    assert dict(meter.writes) == {"table": 1, "by-verdict": 1}
+
+
 def test_should_take_a_thousand_objects_a_second_with_room_under_every_key(ledger: Ledger, meter: Meter) -> None:
     """Of objects of as many studies; how many of one study it takes is in docs/intake.md."""
     objects = 96

@@ -134,11 +134,21 @@ def test_should_ask_since_when_if_told_until_when(operator: Operator) -> None:
     assert "since when" in err
 
 
+def test_should_understand_a_key_for_an_id_and_an_id_for_a_key(history: Operator) -> None:
+    coordinates = history.stage.buckets.upload(b"1", "DOE^JANE.dcm")
+    verdict(history.stage, "2026-11-23T10", AuditEvent.FAILED, coordinates.object_id, error="States.Timeout")
+    for question in (("--object", "DOE^JANE.dcm"), ("--output-key", coordinates.object_id)):
+        assert coordinates.object_id in history.run("audit", *question)[1]
+    status, out, err = history.run("audit", "--object", "DOE^JANE/nowhere.dcm")
+    assert (status, out) == (1, "")
+    assert "No object has this id or key" in err
+    assert "DOE" not in err
+
+
 @pytest.mark.parametrize(
     "question",
     [
         (),
-        ("--object", "DOE^JANE.dcm"),
         ("--output-key", "p1/2.25.1"),
         ("--object", OBJECT_ID, "--since", "2026"),
         ("--since", "yesterday"),

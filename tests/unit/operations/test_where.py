@@ -188,3 +188,15 @@ def test_should_say_in_a_sentence_that_there_is_nothing(operator: Operator, what
     assert (status, out) == (1, "")
     assert err.startswith("where: No object has this id or key")
     assert "DOE" not in err
+
+
+def test_should_give_a_link_to_what_an_object_became(operator: Operator) -> None:
+    delivered = finish(operator.stage, LedgerStatus.DELIVERED)
+    failed = finish(operator.stage, LedgerStatus.FAILED, key="b.dcm", error="States.Timeout")
+    status, out, _ = operator.run("links", "--for", "a study", delivered.object_id)
+    assert (status, len(out.splitlines())) == (0, 1)
+    [record] = operator.stage.link_audit.of_subject(delivered.output_key or "")
+    assert record.recipient == "a study"
+    status, out, err = operator.run("links", "--for", "a study", failed.object_id)
+    assert (status, out) == (1, "")
+    assert "no result comes from such an object" in err

@@ -117,13 +117,16 @@ def test_should_take_for_a_code_only_what_can_be_one(code: object) -> None:
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "status": ("status",),
+    "where": ("where", KEY),
     "list": ("quarantine", "list"),
     "show": ("quarantine", "show", "0" * 32),
     "retry": ("quarantine", "retry", "0" * 32),
     "release": ("quarantine", "release", "--by", "Dr. Ada Byron", "--reason", "Looked at every frame.", "0" * 32),
+    "dismiss": ("quarantine", "dismiss", "--by", "Dr. Ada Byron", "--reason", "Sent here by mistake.", "0" * 32),
     "redrive": ("redrive",),
     "reconcile": ("reconcile",),
-    "replay": ("replay", "--all"),
+    "replay": ("replay", "--all", "--yes"),
     "dead-letters list": ("dead-letters", "list"),
     "dead-letters replay": ("dead-letters", "replay"),
 }
