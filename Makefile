@@ -54,7 +54,7 @@ bench: $(READY) ## Measure, side by side with other tools
 
 clean: ## Stop kept emulators, and remove environments, builds and caches
 	@if [ -e $(READY) ]; then $(BIN)/python -m local.emulator; fi
-	rm -rf .venv .emulator .bench .build cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .emulator .bench .build build *.egg-info cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 stage:
 	@$(if $(STAGE),:,$(error Say which stage: STAGE=dev, staging or prod))
@@ -67,6 +67,7 @@ $(READY): $(LOCKS)
 	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes \
 	  --only-binary :all: $(addprefix -r ,$(LOCKS))
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --no-index --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-index \
+	  --no-build-isolation --editable .
 	@$(BIN)/python -m pip check
 	@touch $@
