@@ -1,30 +1,42 @@
-"""The emulator, enforcing policies and recording what it decided. Runs in the emulator's own environment.
+"""The emulator, enforcing policies and sharing layers. Runs in the emulator's own environment.
 
 It judges requests by less than AWS does, and would refuse what AWS allows, or allow what AWS refuses. Added here are:
 
 - TLS. What talks to the emulator does so without, on the loopback interface; policies demand it.
 - The condition keys `cloudwatch:namespace` and `dynamodb:LeadingKeys`.
 - PartiQL: the right to a statement is that of its verb, on the table that it names.
+
+It unpacks a function's layers for each process that runs it. Here a layer is unpacked once, for all of them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import os
 import re
+import shutil
+import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 
 DECISIONS = Path("decisions.jsonl")
 """In the working directory: a line for each right that a role needed."""
+LAYERS = Path("layers").resolve()
+"""Below the working directory: a folder for each layer, named by the hash of its content."""
 
 _pin_request_origin = iam_evaluator.pin_request_origin
 _enforce = iam_evaluator.enforce
 _request_tag_context = iam_actions.request_tag_context
 _extract_iam_action = iam_actions.extract_iam_action
 _dynamodb_resource_arns = iam_actions.dynamodb_resource_arns
+_spawn = lambda_runtime.Worker._spawn
 
+_unpacking = threading.Lock()
 _PARTIQL = re.compile(r'(INSERT) INTO "([^"]+)"|(UPDATE) "([^"]+)"|(DELETE) FROM "([^"]+)"|(SELECT) .* FROM "([^"]+)"')
 
 
@@ -83,12 +95,42 @@ def enforce(
     return denial
 
 
+def spawn(worker: lambda_runtime.Worker) -> None:
+    """Start a process of a function. One of Python is told where its layers are instead of unpacking them."""
+    config = worker.config
+    if config.get("Layers") and config["Runtime"].startswith("python"):
+        from ministack.services.lambda_svc import _resolve_layer_zip  # noqa: PLC0415 - not before the patches below
+
+        layers = [layer for attachment in config["Layers"] if (layer := _resolve_layer_zip(attachment))]
+        folders = os.pathsep.join(str(unpacked(layer)) for layer in layers)
+        variables = config.get("Environment", {}).get("Variables", {}) | {"_LAMBDA_LAYERS_DIRS": folders}
+        worker.config = config | {"Layers": [], "Environment": {"Variables": variables}}
+    try:
+        _spawn(worker)
+    finally:
+        worker.config = config
+
+
+def unpacked(layer: bytes) -> Path:
+    """Return the folder of a layer's content, given as a zip archive."""
+    folder = LAYERS / hashlib.sha256(layer).hexdigest()
+    with _unpacking:
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)  # of an attempt that ran out of space
+            with zipfile.ZipFile(io.BytesIO(layer)) as archive:
+                archive.extractall(partial)
+            partial.rename(folder)
+    return folder
+
+
 if __name__ == "__main__":
     iam_evaluator.pin_request_origin = pin_request_origin
     iam_evaluator.enforce = enforce
     iam_actions.request_tag_context = request_context
     iam_actions.extract_iam_action = extract_iam_action
     iam_actions.dynamodb_resource_arns = dynamodb_resource_arns
+    lambda_runtime.Worker._spawn = spawn
     from ministack.app import main
 
     main()
