@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local.errors import LocalRunError
+from runtime.contract.ledger import LedgerAttribute, LedgerStatus
 from runtime.contract.names import Output, State
-from runtime.contract.objects import ExecutionInput
+from runtime.contract.objects import ExecutionInput, ObjectCoordinates
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
@@ -29,11 +30,13 @@ AT_ONCE = min(8, max(2, os.cpu_count() or 1))
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one execution ended."""
+    """What became of one object, and how its execution ended."""
 
     execution_arn: str
+    """Empty where none was started."""
     key: str
-    end: State
+    end: State | None
+    """None where the object was ignored: the stage accepts no key like its."""
     seconds: Mapping[State, float]
     """Of each step that ran, its retries included."""
     facts: Mapping[str, Any]
@@ -82,6 +85,7 @@ class Pipeline:
         self.state_machine_arn = outputs[Output.STATE_MACHINE_ARN]
         self.s3 = boto3.client("s3")
         self.step_functions = boto3.client("stepfunctions")
+        self.dynamodb = boto3.client("dynamodb")
         self._keys: dict[str, str] = {}
         self._told: set[str] = set()
 
@@ -97,7 +101,7 @@ class Pipeline:
     def process_all(
         self, objects: Mapping[str, bytes | Path], *, at_once: int = AT_ONCE, timeout_seconds: float = 300
     ) -> Iterator[Outcome]:
-        """Upload objects, a few at a time, and yield the outcome of each as soon as its execution ends.
+        """Upload objects, a few at a time, and yield the outcome of each as soon as there is one.
 
         Parameters
         ----------
@@ -112,20 +116,19 @@ class Pipeline:
         Raises
         ------
         LocalRunError
-            No execution ended within `timeout_seconds`.
+            No object got an outcome within `timeout_seconds`.
         """
         queue = deque(objects.items())
-        waiting: set[str] = set()
+        waiting: dict[str, str] = {}  # versions of keys
         deadline = time.monotonic() + timeout_seconds
         while queue or waiting:
             while queue and len(waiting) < at_once:
                 key, content = queue.popleft()
-                self.upload(key, content)
-                waiting.add(key)
-            for arn in self._ended(waiting):
-                waiting.discard(self._key(arn))
+                waiting[key] = self.upload(key, content)
+            for outcome in (*map(self.outcome, self._ended(waiting)), *self._ignored(waiting)):
+                waiting.pop(outcome.key, None)
                 deadline = time.monotonic() + timeout_seconds
-                yield self.outcome(arn)
+                yield outcome
             if time.monotonic() > deadline:
                 raise LocalRunError(f"{len(waiting)} object(s) have no outcome after {timeout_seconds:.0f} s.")
             time.sleep(POLL_SECONDS)
@@ -188,6 +191,22 @@ class Pipeline:
         """Return the executions that ended for these objects, but for those whose outcome was told."""
         ended = (arn for arn, status in self.executions() if status != "RUNNING" and arn not in self._told)
         return [arn for arn in ended if self._key(arn) in keys]
+
+    def _ignored(self, versions: Mapping[str, str]) -> Iterator[Outcome]:
+        """Yield the outcome of those among these objects of which the ledger says that they were ignored."""
+        started = {self._key(arn) for arn, _ in self.executions()}
+        for key, version_id in versions.items():
+            if key not in started and self._status(key, version_id) == LedgerStatus.IGNORED:
+                yield Outcome(execution_arn="", key=key, end=None, seconds={}, facts={}, result={})
+
+    def _status(self, key: str, version_id: str) -> str | None:
+        """Return the status of an object's row in the ledger, if it has one."""
+        place = ObjectCoordinates(bucket=self.raw_bucket, key=key, version_id=version_id, size=0, etag="")
+        item = self.dynamodb.get_item(
+            TableName=self.outputs[Output.LEDGER_TABLE_NAME],
+            Key={LedgerAttribute.OBJECT_ID: {"S": place.object_id}},
+        ).get("Item", {})
+        return item[LedgerAttribute.STATUS]["S"] if item else None
 
     def _key(self, execution_arn: str) -> str:
         """Return the key of the object that started an execution."""

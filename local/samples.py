@@ -45,7 +45,7 @@ VALID = (
 
 def samples() -> dict[str, bytes]:
     """Return keys and contents of objects of many kinds, some of which have to be quarantined."""
-    contents = {_key("valid", Path(name)): (BUNDLED / name).read_bytes() for name in VALID}
+    contents = {f"valid/{name}": (BUNDLED / name).read_bytes() for name in VALID}
     whole = (BUNDLED / "CT_small.dcm").read_bytes()
     # Some of the bundled files are one image in several transfer syntaxes, under one SOP Instance UID.
     for number, key in enumerate(key for key in contents if "/MR_small_" in key):
@@ -53,6 +53,7 @@ def samples() -> dict[str, bytes]:
     return contents | {
         "twice/the-same-file.dcm": whole,
         "twice/other-bytes-of-the-same-instance.dcm": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "other/viewer.exe": b"MZ",
         "broken/text.dcm": b"This is a letter, not an image.\n" * 20,
         "broken/empty.dcm": b"",
         "broken/cut-in-header.dcm": whole[:3000],
@@ -76,29 +77,31 @@ def as_instance(content: bytes, number: int) -> bytes:
 
 
 def users_own(path: Path) -> dict[str, Path]:
-    """Return keys and paths of a file of the user's, or of every file in a folder of theirs.
+    """Return keys and paths of a file of the user's, or of every file in a folder of theirs, under their own names.
 
     Raises
     ------
     LocalRunError
         There is nothing to read at `path`.
     """
+    path = _expanded(path)
     if not path.exists():
         raise LocalRunError(f"There is no file or folder {str(path)!r}: give DICOM=<path> one that exists.")
     root = path if path.is_dir() else path.parent
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     if not files:
         raise LocalRunError(f"The folder {str(path)!r} has no files in it.")
-    keys: dict[str, Path] = {}
-    for file in files:
-        key = _key("yours", file.relative_to(root))
-        while key in keys:  # `a` and `a.dcm` in one folder
-            key += ".dcm"
-        keys[key] = file
-    return keys
+    return {_key(file.relative_to(root)): file for file in files}
 
 
-def _key(prefix: str, name: Path) -> str:
-    """Make the key of a file: stage `local` takes those that end in .dcm."""
-    path = name.as_posix()
-    return f"{prefix}/{path}" if name.suffix.lower() == ".dcm" else f"{prefix}/{path}.dcm"
+def _key(name: Path) -> str:
+    """Return the key of a file; what isn't UTF-8 in its name is replaced, since a key has to be."""
+    return f"yours/{bytes(name).decode('utf-8', 'replace')}"
+
+
+def _expanded(path: Path) -> Path:
+    """Return a path with `~` expanded as a shell does, unless it exists as it stands."""
+    try:
+        return path if path.exists() else path.expanduser()
+    except RuntimeError:  # nobody's home
+        return path
