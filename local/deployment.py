@@ -50,7 +50,7 @@ def deploy(
     home.mkdir()
     environment = isolated_environment(emulator.endpoint, home)
     require_emulator(environment)
-    progress("Bootstrapping its account with the CDK CLI, which the first run downloads")
+    progress("Bootstrapping its account (the first run downloads the CDK CLI)")
     # In another folder than the app's, since the CLI would synthesize the app first.
     _cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", environment=environment, folder=home)
     progress("Synthesizing and deploying the stack, as to AWS")

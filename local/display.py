@@ -104,7 +104,7 @@ def verdicts(outcomes: Sequence[Outcome]) -> None:
     table.add_column("verdict")
     table.add_column("s", justify="right")
     table.add_column("result, or why there is none", overflow="fold")
-    name_width = max(20, (console.width - 34) * 2 // 5)
+    name_width = max(24, (console.width - 34) * 2 // 5)
     for outcome in outcomes:
         verdict, style = VERDICTS[outcome.end]
         table.add_row(
