@@ -98,7 +98,7 @@ def check(scope: IConstruct, config: StageConfig) -> None:
     raise UnansweredError(
         f"Stage {config.stage!r} is refused, for {count} of the rule packs:\n"
         + "\n".join(lines)
-        + f"\nMend them, or say in imaging_pipeline/{ACKNOWLEDGED.name} why they are no defect."
+        + f"\nMend them, or say in imaging_pipeline/operations/{ACKNOWLEDGED.name} why they are no defect."
     )
 
 

@@ -49,10 +49,39 @@ class StageTemplate:
         properties: dict[str, Any] = resource["Properties"]
         return properties
 
+    def named(self, resource_type: str, name: str) -> str:
+        """Logical id of the resource that has this name after the stage's, wherever the app makes it."""
+        (found,) = [
+            logical_id
+            for logical_id, body in self.resources(resource_type).items()
+            if f"{self.config.name}-{name}"
+            in (body["Properties"].get("Name"), body["Properties"].get(f"{resource_type.rpartition(':')[2]}Name"))
+        ]
+        return found
+
+    def function(self, name: str) -> dict[str, Any]:
+        """Properties of a function."""
+        properties: dict[str, Any] = self.json["Resources"][self.named("AWS::Lambda::Function", name)]["Properties"]
+        return properties
+
+    def role(self, name: str) -> str:
+        """Logical id of a function's role."""
+        return str(self.function(name)["Role"]["Fn::GetAtt"][0])
+
+    def schedule(self, name: str) -> dict[str, Any]:
+        """Properties of the rule by which a function runs."""
+        properties: dict[str, Any] = self.json["Resources"][self.named("AWS::Events::Rule", name)]["Properties"]
+        return properties
+
     def statements(self, role_part: str) -> list[dict[str, Any]]:
-        """Statements of the policy of the only role whose logical id has this part."""
-        statements: list[dict[str, Any]] = self.one("AWS::IAM::Policy", role_part)["PolicyDocument"]["Statement"]
-        return statements
+        """Statements of every policy of the only role whose logical id has this part."""
+        (role,) = [name for name in self.resources("AWS::IAM::Role") if role_part in name]
+        return [
+            statement
+            for policy in self.resources("AWS::IAM::Policy").values()
+            if {"Ref": role} in policy["Properties"]["Roles"]
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        ]
 
     def machine(self, id_part: str) -> dict[str, Any]:
         """The definition of a state machine."""

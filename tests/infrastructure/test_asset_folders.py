@@ -21,7 +21,7 @@ from tests.infrastructure.conftest import FEATURE_FLAGS, REPOSITORY
 
 # A layer without its dependencies, which would have to be fetched.
 SYNTHESIS = """
-from imaging_pipeline.dependency_layer import DependencyLayer
+from imaging_pipeline.building_blocks.dependency_layer import DependencyLayer
 import app
 
 def install(self, target):
@@ -96,7 +96,7 @@ def test_should_put_what_everybody_may_read_into_the_assets_of_a_private_checkou
         for path, mode in modes(tmp_path / "out").items()
         if path.startswith("asset.") and (tmp_path / "out" / path).is_file()
     }
-    assert {path.split("/", 1)[1] for path in files} >= {"runtime/contract.py", "python/module.py"}
+    assert {path.split("/", 1)[1] for path in files} >= {"runtime/contract/names.py", "python/module.py"}
     assert set(files.values()) == {0o644}
     assert {path: mode for path, mode in modes(checkout).items() if not path.startswith(".build")} == before
 

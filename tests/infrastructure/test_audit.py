@@ -66,14 +66,16 @@ def test_should_deny_everybody_what_changes_or_removes_a_record(
 def test_should_let_dispatcher_and_workflow_add_and_nobody_do_else(every_stage: StageTemplate, table: str) -> None:
     table_id = logical_id(every_stage, table)
     allowed: dict[str, set[str]] = {}
-    for policy_id, policy in every_stage.resources("AWS::IAM::Policy").items():
+    for policy in every_stage.resources("AWS::IAM::Policy").values():
+        (role,) = policy["Properties"]["Roles"]
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
             if f'"{table_id}"' in json.dumps(statement["Resource"]):
                 actions = statement["Action"]
-                allowed.setdefault(policy_id, set()).update(actions if isinstance(actions, list) else [actions])
+                allowed.setdefault(role["Ref"], set()).update(actions if isinstance(actions, list) else [actions])
     assert all(actions == {"dynamodb:PartiQLInsert"} for actions in allowed.values())
-    writers = {policy_id.partition("Role")[0] for policy_id in allowed}
-    assert writers == ({"FunctionsDispatcher", "WorkflowStateMachine"} if table == "AuditTable" else set())
+    workflow = every_stage.one("AWS::StepFunctions::StateMachine", "Workflow")["RoleArn"]["Fn::GetAtt"][0]
+    writers = {every_stage.role("dispatcher"), workflow} if table == "AuditTable" else set()
+    assert set(allowed) == writers
 
 
 @each_table

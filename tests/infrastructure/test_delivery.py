@@ -93,9 +93,8 @@ def delivery_role(stage: StageTemplate) -> str:
     return f"arn:{partition}:iam::{account}:role/{stage.config.name}-delivery-{region}"
 
 
-def role_of(stage: StageTemplate, part: str) -> str:
-    (name,) = [name for name in stage.resources("AWS::IAM::Role") if part in name]
-    return f"${{{name}.Arn}}"
+def role_of(stage: StageTemplate, function: str) -> str:
+    return f"${{{stage.role(function)}.Arn}}"
 
 
 @pytest.fixture(params=["dev", "prod"])
@@ -163,7 +162,7 @@ def test_should_let_the_delivery_role_and_its_links_read_from_the_networks_only(
 
 @pytest.mark.parametrize("where", [{"address": INSIDE}, {"endpoint": ENDPOINT}, {"address": OUTSIDE}, {}])
 def test_should_refuse_results_to_everybody_else_wherever_they_are(stage: StageTemplate, where: dict[str, str]) -> None:
-    for principal in (ADMINISTRATOR, RESEARCHERS, role_of(stage, "ValidationRole"), role_of(stage, "ReplayRole")):
+    for principal in (ADMINISTRATOR, RESEARCHERS, role_of(stage, "validation"), role_of(stage, "replay")):
         for bucket in ("Processed", *(["replica"] if stage.replica else [])):
             assert "ReadThroughDeliveryRoleOnly" in refusals(
                 stage, bucket, "s3:GetObject", principal=principal, **where
@@ -176,7 +175,7 @@ def test_should_never_refuse_the_pipelines_own_reading(
     stage: StageTemplate, action: str, where: dict[str, str]
 ) -> None:
     """De-identification looks at each result it wrote, from wherever Lambda runs it."""
-    deidentification = role_of(stage, "DeidentificationRole")
+    deidentification = role_of(stage, "deidentification")
     assert refusals(stage, "Processed", action, principal=deidentification, **where) == []
 
 
@@ -192,7 +191,7 @@ def test_should_exempt_every_role_of_the_pipeline_that_may_read_results(stage: S
         if action.startswith("s3:GetObject")
         and any(f"${{{processed}.Arn}}/" in joined(resource) for resource in _listed(statement["Resource"]))
     }
-    assert {role for role, _ in readers if "DeidentificationRole" in role}
+    assert stage.role("deidentification") in {role for role, _ in readers}
     for role, action in readers:
         if "DeliveryRole" not in role:
             assert refusals(stage, "Processed", action, principal=f"${{{role}.Arn}}") == []
@@ -224,7 +223,7 @@ def test_should_know_ranges_and_endpoints_apart(networks: list[str], refused: di
 def test_should_let_the_delivery_role_read_from_everywhere_where_no_network_is_named() -> None:
     stage = StageTemplate("dev", delivery_principals=[PORTAL])
     for where in ({"address": OUTSIDE}, {"endpoint": OTHER_ENDPOINT}):
-        delivery, deidentification = delivery_role(stage), role_of(stage, "DeidentificationRole")
+        delivery, deidentification = delivery_role(stage), role_of(stage, "deidentification")
         assert refusals(stage, "Processed", "s3:GetObject", principal=delivery, **where) == []
         assert refusals(stage, "Processed", "s3:GetObject", principal=deidentification, **where) == []
         assert refusals(stage, "Processed", "s3:GetObject", principal=ADMINISTRATOR, **where)

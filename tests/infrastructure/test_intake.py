@@ -37,7 +37,7 @@ def test_should_queue_every_object_that_arrives_whatever_its_key(every_stage: St
 
 def test_should_tell_the_dispatcher_which_keys_the_stage_accepts() -> None:
     stage = StageTemplate("dev", accepted_prefixes="ct/,mr/", accepted_suffixes=())
-    variables = stage.one("AWS::Lambda::Function", "FunctionsDispatcher")["Environment"]["Variables"]
+    variables = stage.function("dispatcher")["Environment"]["Variables"]
     read = DispatcherVariables.model_validate({name: joined(value) for name, value in variables.items()})
     assert read.ACCEPTED_PREFIXES == ("ct/", "mr/")
     assert read.ACCEPTED_SUFFIXES == ()
@@ -93,7 +93,7 @@ def test_should_give_the_dispatcher_batches_of_which_it_may_give_single_messages
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 5}
     assert mapping["EventSourceArn"]["Fn::GetAtt"][0] == queue(every_stage, "intake")[0]
-    assert "FunctionsDispatcher" in json.dumps(mapping["FunctionName"])
+    assert mapping["FunctionName"] == {"Ref": every_stage.named("AWS::Lambda::Function", "dispatcher")}
 
 
 def test_should_hide_a_batch_six_times_as_long_as_the_dispatcher_may_work_on_it() -> None:

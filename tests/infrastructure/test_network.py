@@ -43,24 +43,13 @@ def rights(allowed: list[dict[str, Any]], principal: str) -> Iterator[tuple[str,
                     yield principal, action, joined(resource)
 
 
-def statements(stage: StageTemplate, role: str) -> list[dict[str, Any]]:
-    """Statements of every policy of a role, by its logical id."""
-    return [
-        statement
-        for policy in stage.resources("AWS::IAM::Policy").values()
-        if {"Ref": role} in policy["Properties"]["Roles"]
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-    ]
-
-
 def function_rights(stage: StageTemplate) -> set[tuple[str, str, str]]:
     """What the functions' code does through the network."""
-    printed = {f"${{{name}.Arn}}" for name in stage.resources("AWS::Logs::LogGroup") if name.startswith("Functions")}
+    printed = {f"${{{stage.function(name)['LoggingConfig']['LogGroup']['Ref']}.Arn}}" for name in Function}
     return {
         (role, action, resource)
-        for role in stage.resources("AWS::IAM::Role")
-        if role.startswith("Functions")
-        for role, action, resource in rights(statements(stage, role), role)
+        for name in Function
+        for role, action, resource in rights(stage.statements(stage.role(name)), stage.role(name))
         if action.split(":")[0] not in DONE_BY_SERVICES and resource not in printed
     }
 
@@ -160,7 +149,7 @@ def test_should_reach_the_endpoints_by_https_from_the_functions_alone(stage: Sta
 def test_should_let_lambda_attach_a_function_and_refuse_the_same_to_its_code(
     stage: StageTemplate, name: Function
 ) -> None:
-    about = [s for s in stage.statements(f"{name.capitalize()}Role") if "ec2:CreateNetworkInterface" in s["Action"]]
+    about = [s for s in stage.statements(stage.role(name)) if "ec2:CreateNetworkInterface" in s["Action"]]
     grant, refusal = sorted(about, key=lambda statement: str(statement["Effect"]))
     assert (grant["Effect"], refusal["Effect"]) == ("Allow", "Deny")
     assert {action for action in grant["Action"] if action.startswith("ec2:")} == NETWORK_INTERFACES
@@ -186,14 +175,14 @@ def test_should_log_every_flow_into_a_group_that_is_kept_like_the_others(stage: 
     assert (flow_log["ResourceId"], flow_log["ResourceType"], flow_log["TrafficType"]) == ({"Ref": vpc}, "VPC", "ALL")
     groups = stage.resources("AWS::Logs::LogGroup")
     group = groups[flow_log["LogGroupName"]["Ref"]]
-    (other,) = [body for name, body in groups.items() if "IngestionLogs" in name]
+    other = groups[stage.function(Function.INGESTION)["LoggingConfig"]["LogGroup"]["Ref"]]
     assert {**group, "Properties": {**group["Properties"], "LogGroupName": ""}} == {
         **other,
         "Properties": {**other["Properties"], "LogGroupName": ""},
     }
     role = flow_log["DeliverLogsPermissionArn"]["Fn::GetAtt"][0]
     log = f"${{{flow_log['LogGroupName']['Ref']}.Arn}}"
-    assert set(rights(statements(stage, role), role)) == {
+    assert set(rights(stage.statements(role), role)) == {
         (role, action, log) for action in ("logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents")
     }
     (trust,) = stage.one("AWS::IAM::Role", role)["AssumeRolePolicyDocument"]["Statement"]

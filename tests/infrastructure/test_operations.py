@@ -9,7 +9,7 @@ import pytest
 from imaging_pipeline.operations.cost.templates import Templates
 from runtime.contract.names import Function, ReplayState
 from runtime.contract.replay import ReplayAnswer, ReplayInput, ReplayItem
-from tests.infrastructure.conftest import StageTemplate, joined
+from tests.infrastructure.conftest import StageTemplate, as_list
 
 
 def test_should_announce_on_a_bus_of_the_stage(every_stage: StageTemplate) -> None:
@@ -58,7 +58,7 @@ def test_should_tell_the_operators_of_each_failed_execution_without_its_input_wh
 def test_should_run_each_check_by_a_rule_that_is_named_as_its_function(
     every_stage: StageTemplate, name: str, rate: str
 ) -> None:
-    rule = every_stage.one("AWS::Events::Rule", f"Schedules{name.capitalize()}")
+    rule = every_stage.schedule(name)
     assert rule["ScheduleExpression"] == rate
     (target,) = rule["Targets"]
     function = every_stage.resources("AWS::Lambda::Function")[target["Arn"]["Fn::GetAtt"][0]]["Properties"]
@@ -67,7 +67,7 @@ def test_should_run_each_check_by_a_rule_that_is_named_as_its_function(
 
 
 def test_should_take_the_rate_of_reconciliation_from_the_stage() -> None:
-    rule = StageTemplate("dev", reconciliation_minutes=15).one("AWS::Events::Rule", "SchedulesReconciliation")
+    rule = StageTemplate("dev", reconciliation_minutes=15).schedule("reconciliation")
     assert rule["ScheduleExpression"] == "rate(15 minutes)"
 
 
@@ -152,12 +152,11 @@ def test_should_write_a_replays_results_into_the_operations_bucket(every_stage: 
 
 
 def test_should_let_a_replay_list_raw_keys_and_read_no_object(every_stage: StageTemplate) -> None:
-    statements = every_stage.statements("ReplayStateMachineRole")
     allowed = {
-        (action, joined(resource))
-        for statement in statements
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
-        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        (action, json.dumps(resource))
+        for statement in every_stage.statements("ReplayStateMachineRole")
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
     }
     raw = {(action, resource) for action, resource in allowed if "BucketsRaw" in resource and "kms:" not in action}
-    assert {action for action, _ in raw} == {"s3:ListBucket"}, json.dumps(sorted(raw))
+    assert {action for action, _ in raw} == {"s3:ListBucket"}, sorted(raw)

@@ -434,7 +434,9 @@ def test_should_trace_and_log_without_the_data_of_executions(every_stage: StageT
     assert machine["TracingConfiguration"] == {"Enabled": True}
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
     assert machine["LoggingConfiguration"]["Level"] == "ALL"
-    group = every_stage.one("AWS::Logs::LogGroup", "Workflow")
+    (destination,) = machine["LoggingConfiguration"]["Destinations"]
+    log = destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"][0]
+    group = every_stage.resources("AWS::Logs::LogGroup")[log]["Properties"]
     assert group["LogGroupName"] == f"/aws/vendedlogs/states/medical-imaging-pipeline-{every_stage.config.stage}"
 
 

@@ -285,10 +285,9 @@ def test_should_go_on_with_a_promoted_pseudonym_key_and_make_no_other() -> None:
     arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:medical-imaging-pipeline-prod/pseudonym-key-AbC123"
     stage = StageTemplate("prod", region=ELSEWHERE, pseudonym_key_arn=arn)
     assert not stage.resources("AWS::SecretsManager::Secret")
-    assert stage.one("AWS::Lambda::Function", "FunctionsDeidentification")["Environment"]["Variables"][
-        "PSEUDONYM_SECRET_ARN"
-    ] == (arn)
-    grants = [s for s in stage.statements("DeidentificationRole") if "secretsmanager" in json.dumps(s["Action"])]
+    assert stage.function("deidentification")["Environment"]["Variables"]["PSEUDONYM_SECRET_ARN"] == arn
+    statements = stage.statements(stage.role("deidentification"))
+    grants = [statement for statement in statements if "secretsmanager" in json.dumps(statement["Action"])]
     assert [(g["Action"], g["Resource"]) for g in grants] == [("secretsmanager:GetSecretValue", arn)]
 
 

@@ -64,7 +64,7 @@ def test_should_move_nothing_to_a_storage_class_that_expires_before() -> None:
 def test_should_tell_reconciliation_when_results_expire() -> None:
     for given, told in ((None, "0"), (3650, "3650")):
         stage = StageTemplate("dev", processed_retention_days=given, noncurrent_retention_days=35)
-        variables = stage.one("AWS::Lambda::Function", "FunctionsReconciliation")["Environment"]["Variables"]
+        variables = stage.function("reconciliation")["Environment"]["Variables"]
         assert variables["PROCESSED_RETENTION_DAYS"] == told
 
 
@@ -76,9 +76,9 @@ def test_should_let_rows_expire_that_no_object_and_no_result_needs() -> None:
         name: body["Properties"]["Environment"]["Variables"].get("LEDGER_RETENTION_DAYS")
         for name, body in stage.resources("AWS::Lambda::Function").items()
     }
-    functions = ("Dispatcher", "Replay", "Reconciliation", "Deidentification")
     assert {name for name, days in told.items() if days == "4092"} == {
-        name for name in told if name.startswith(tuple(f"Functions{each}" for each in functions))
+        stage.named("AWS::Lambda::Function", name)
+        for name in ("dispatcher", "replay", "reconciliation", "deidentification")
     }
 
 

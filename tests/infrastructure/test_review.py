@@ -352,7 +352,7 @@ def test_should_tell_outputs_options_and_cost(prod: StageTemplate) -> None:
 
 def test_should_say_so_when_cost_can_not_be_estimated(prod: StageTemplate) -> None:
     def without_ingestion(template: Template) -> None:
-        del template["Resources"][logical_id(template, "AWS::Lambda::Function", "FunctionsIngestion")]
+        del template["Resources"][logical_id(template, "AWS::Lambda::Function", "Ingestion")]
 
     assert "+ medical-imaging-pipeline-prod: can't be estimated" in changed(stack(prod), without_ingestion)
 

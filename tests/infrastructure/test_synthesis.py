@@ -91,7 +91,7 @@ def test_should_write_the_same_bytes_twice_without_credentials_or_network(tmp_pa
     first, second = written
     assert "medical-imaging-pipeline-dev.template.json" in first
     assert any("/python/pydicom/" in path for path in first), "the layer is in the assembly"
-    assert any(path.endswith("/runtime/contract.py") for path in first)
+    assert any(path.endswith("/runtime/contract/names.py") for path in first)
     assert first == second
 
 
@@ -103,7 +103,7 @@ def test_should_put_only_the_runtime_package_into_the_function(tmp_path: Path) -
     (key,) = {function["Properties"]["Code"]["S3Key"] for function in functions}
     code = files(tmp_path / "out" / f"asset.{key.removesuffix('.zip')}")
     assert {path.split("/")[0] for path in code} == {"runtime"}
-    assert "runtime/contract.py" in code
+    assert "runtime/contract/names.py" in code
     assert not [path for path in code if "__pycache__" in path or "requirements" in path]
 
 
@@ -154,14 +154,16 @@ def test_should_stop_with_one_clear_sentence(tmp_path: Path, context: dict[str, 
 
 
 def test_should_stop_with_a_verdict_when_the_rule_packs_find_something(tmp_path: Path) -> None:
-    forgetful = "import app; from imaging_pipeline import rule_packs; rule_packs.acknowledgements = tuple; app.main()"
+    forgetful = (
+        "import app; from imaging_pipeline.operations import rule_packs;"
+        " rule_packs.acknowledgements = tuple; app.main()"
+    )
     result = run_app(tmp_path / "out", {"stage": "dev", "aws:cdk:bundling-stacks": []}, program=("-c", forgetful))
     assert result.returncode == 1
     verdict = _without_node_warnings(result.stderr).splitlines()
     assert re.fullmatch(r"Stage 'dev' is refused, for \d+ findings of the rule packs:", verdict[0])
     assert (
-        "  Functions/PseudonymKey: The secret does not have automatic rotation scheduled. [AwsSolutions-SMG4]"
-        in verdict
+        "  PseudonymKey/Secret: The secret does not have automatic rotation scheduled. [AwsSolutions-SMG4]" in verdict
     )
     assert verdict[-1] == "Mend them, or say in imaging_pipeline/operations/acknowledged.toml why they are no defect."
 

@@ -110,9 +110,9 @@ def _reconciliation(templates: Templates, assumed: Assumptions, objects_per_day:
     """Count every raw version as a thousandth of a LIST request and half a read unit of the ledger, at each tick."""
     life = lifecycle(templates.buckets("Raw")["raw bucket"])
     versions = min(objects_per_day * min(days, life.days), assumed.compared_versions)
-    rule = templates.only("AWS::Events::Rule", f"Schedules{Function.RECONCILIATION.capitalize()}")
+    rule = templates.schedule(Function.RECONCILIATION)
     compared = versions * HOURS * 60 / minutes_between(rule)
-    function = templates.only("AWS::Lambda::Function", f"Functions{Function.RECONCILIATION.capitalize()}")
+    function = templates.function(Function.RECONCILIATION)
     (architecture,) = function["Architectures"]
     gb_seconds = compared * assumed.compared_ms / 1000 * function["MemorySize"] / 1024
     yield Line("reconciliation, reads", "dynamodb_read", compared / 2)

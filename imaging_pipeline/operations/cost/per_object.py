@@ -55,7 +55,7 @@ def _functions(templates: Templates, assumed: Assumptions) -> Iterator[Line]:
     yield Line("invocations", "lambda_request", len(STEPS) + 1 / assumed.dispatch_batch)
     durations = asdict(assumed)
     for name in (*STEPS, Function.DISPATCHER):
-        properties = templates.only("AWS::Lambda::Function", f"Functions{name.capitalize()}")
+        properties = templates.function(name)
         (architecture,) = properties["Architectures"]
         gb_seconds = durations[f"{name}_ms"] / 1000 * properties["MemorySize"] / 1024
         yield Line(f"{name}, GB-seconds", f"lambda_gb_second_{architecture}", gb_seconds)
@@ -113,7 +113,7 @@ def log_kb(templates: Templates, assumed: Assumptions) -> dict[str, float]:
 
 
 def _options(templates: Templates, assumed: Assumptions) -> Iterator[Line]:
-    if "TracingConfig" in templates.only("AWS::Lambda::Function", f"Functions{Function.INGESTION.capitalize()}"):
+    if "TracingConfig" in templates.function(Function.INGESTION):
         yield Line("traces", "xray_trace", assumed.traced_percent / 100)
     if templates.every("AWS::KMS::Key"):
         yield Line("KMS requests", "kms_request", assumed.kms_requests)

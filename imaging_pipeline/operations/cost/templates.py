@@ -14,7 +14,7 @@ from aws_cdk.assertions import Template as Synthesized
 
 from imaging_pipeline.stack import ImagingPipelineStack
 from imaging_pipeline.stages.definitions import stage_config
-from runtime.contract.names import State
+from runtime.contract.names import Function, State
 from runtime.contract.steps import StatusCode
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
@@ -72,6 +72,18 @@ class Templates:
             If there are none or several.
         """
         return _only(self.stage, resource_type, id_part)
+
+    def function(self, name: Function) -> Properties:
+        """Return the properties of a function, wherever the app makes it."""
+        return self._named("AWS::Lambda::Function", "FunctionName", name)
+
+    def schedule(self, name: Function) -> Properties:
+        """Return the properties of the rule that runs a function by the clock."""
+        return self._named("AWS::Events::Rule", "Name", name)
+
+    def _named(self, resource_type: str, key: str, name: str) -> Properties:
+        found = [each for each in self.every(resource_type) if str(each.get(key, "")).endswith(f"-{name}")]
+        return _single(found, resource_type, name)
 
     def table(self, id_start: str) -> Properties:
         """Return the properties of the table whose logical id begins so; others may contain it."""
@@ -148,10 +160,13 @@ def _only(template: Mapping[str, Any], resource_type: str, part: str, *, at_star
         for name, resource in template["Resources"].items()
         if resource["Type"] == resource_type and (name.startswith(part) if at_start else part in name)
     ]
+    return _single(found, resource_type, part)
+
+
+def _single(found: list[Properties], resource_type: str, name: str) -> Properties:
     if len(found) != 1:
-        raise LookupError(f"{len(found)} resources of {resource_type} are named {part}")
-    properties: Properties = found[0]
-    return properties
+        raise LookupError(f"{len(found)} resources of {resource_type} are named {name}")
+    return found[0]
 
 
 def _accepted(choice: Properties) -> str:

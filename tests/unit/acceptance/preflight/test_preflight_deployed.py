@@ -41,7 +41,7 @@ def test_should_tell_which_resources_deploying_would_change(account: Account) ->
     finding = account.found(f"settings {REGION}", plan())
 
     assert finding.verdict is Verdict.WARNING
-    assert finding.seen.startswith("9 changed: FunctionsCompletenessLogs")
+    assert finding.seen.startswith("9 changed: CompletenessLogs")
 
 
 def test_should_tell_what_is_new_and_what_would_go(account: Account) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import string
-from typing import Any
 
 import pytest
 
@@ -24,23 +23,10 @@ from tests.infrastructure.conftest import StageTemplate, joined
 each_function = pytest.mark.parametrize("name", list(Function))
 
 
-def function(stage: StageTemplate, name: str) -> dict[str, Any]:
-    (found,) = [
-        body["Properties"]
-        for body in stage.resources("AWS::Lambda::Function").values()
-        if body["Properties"]["FunctionName"].endswith(f"-{name}")
-    ]
-    return dict(found)
-
-
-def rights(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
-    """Pairs of action and resource that a role's policy allows; `test_zones` judges those on keys."""
-    return {(action, resource) for action, resource in _allowed(stage, role) if not action.startswith("kms:")}
-
-
-def _allowed(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
+def rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
+    """Pairs of action and resource that a function's role may use; `test_zones` judges those on keys."""
     pairs = set()
-    for statement in stage.statements(role):
+    for statement in stage.statements(stage.role(name)):
         assert statement["Effect"] == "Allow"
         actions, resources = (
             value if isinstance(value, list) else [value] for value in (statement["Action"], statement["Resource"])
@@ -51,7 +37,7 @@ def _allowed(stage: StageTemplate, role: str) -> set[tuple[str, str]]:
 
 def common_rights(stage: StageTemplate, name: str) -> set[tuple[str, str]]:
     """What every function may do: write its own log and send traces."""
-    (log,) = [key for key in stage.resources("AWS::Logs::LogGroup") if f"Functions{name.capitalize()}Logs" in key]
+    log = stage.function(name)["LoggingConfig"]["LogGroup"]["Ref"]
     return {
         ("logs:CreateLogStream", f"${{{log}.Arn}}"),
         ("logs:PutLogEvents", f"${{{log}.Arn}}"),
@@ -99,7 +85,7 @@ METRICS = {("cloudwatch:PutMetricData", "*")}
 
 @each_function
 def test_should_run_on_arm_with_512_mb_for_300_s_by_default(dev: StageTemplate, name: str) -> None:
-    properties = function(dev, name)
+    properties = dev.function(name)
     assert properties["Architectures"] == ["arm64"]
     assert properties["Runtime"] == "python3.12"
     assert properties["MemorySize"] == 512
@@ -112,7 +98,7 @@ def test_should_size_each_function_by_its_own_settings_and_build_a_layer_for_eac
     stage = StageTemplate(
         "dev", functions={"validation": {"memory_mb": 1024, "timeout_seconds": 60, "architecture": "x86_64"}}
     )
-    validation, ingestion = function(stage, "validation"), function(stage, "ingestion")
+    validation, ingestion = stage.function("validation"), stage.function("ingestion")
     assert (validation["MemorySize"], validation["Timeout"], validation["Architectures"]) == (1024, 60, ["x86_64"])
     assert (ingestion["MemorySize"], ingestion["Timeout"], ingestion["Architectures"]) == (512, 300, ["arm64"])
     layers = stage.resources("AWS::Lambda::LayerVersion")
@@ -130,7 +116,7 @@ def test_should_share_one_layer_and_one_code_asset(every_stage: StageTemplate) -
 
 @each_function
 def test_should_write_json_logs_into_a_named_group(every_stage: StageTemplate, name: str) -> None:
-    logging = function(every_stage, name)["LoggingConfig"]
+    logging = every_stage.function(name)["LoggingConfig"]
     assert logging["LogFormat"] == "JSON"
     group = every_stage.resources("AWS::Logs::LogGroup")[logging["LogGroup"]["Ref"]]["Properties"]
     assert group["LogGroupName"] == f"/aws/lambda/medical-imaging-pipeline-{every_stage.config.stage}-{name}"
@@ -155,7 +141,7 @@ def test_should_set_the_variables_that_the_handler_validates(
     name: str,
     model: type[FunctionVariables],
 ) -> None:
-    variables = function(every_stage, name)["Environment"]["Variables"]
+    variables = every_stage.function(name)["Environment"]["Variables"]
     assert set(variables) == set(model.model_fields)
     read = model.model_validate({key: joined(value) for key, value in variables.items()})
     assert every_stage.config.stage == read.STAGE
@@ -165,20 +151,18 @@ def test_should_set_the_variables_that_the_handler_validates(
 
 def test_should_pass_the_stages_strictness_and_profile() -> None:
     stage = StageTemplate("dev", strict=True, profile="basic")
-    assert function(stage, "validation")["Environment"]["Variables"]["STRICT"] == "true"
-    assert function(stage, "deidentification")["Environment"]["Variables"]["PROFILE"] == "basic"
+    assert stage.function("validation")["Environment"]["Variables"]["STRICT"] == "true"
+    assert stage.function("deidentification")["Environment"]["Variables"]["PROFILE"] == "basic"
 
 
 def test_should_let_ingestion_read_raw_objects_and_record_their_study(every_stage: StageTemplate) -> None:
-    assert rights(every_stage, "IngestionRole") == (
+    assert rights(every_stage, "ingestion") == (
         common_rights(every_stage, "ingestion") | reading_rights(every_stage) | ledger_rights(every_stage, "UpdateItem")
     )
 
 
 def test_should_let_validation_read_raw_objects_and_nothing_else(every_stage: StageTemplate) -> None:
-    assert rights(every_stage, "ValidationRole") == common_rights(every_stage, "validation") | reading_rights(
-        every_stage
-    )
+    assert rights(every_stage, "validation") == common_rights(every_stage, "validation") | reading_rights(every_stage)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +176,8 @@ def test_should_let_who_starts_executions_list_raw_objects_and_write_none(
     results = {("s3:ListBucket", f"${{{processed}.Arn}}")} if name == "reconciliation" else set()
     audit = recording_rights(every_stage) if name == "dispatcher" else set()
     batches = ("BatchGetItem",) if name == "reconciliation" else ()
-    queue = {r for r in rights(every_stage, f"{name.capitalize()}Role") if r[0].startswith("sqs:")}
-    assert rights(every_stage, f"{name.capitalize()}Role") - queue == (
+    queue = {r for r in rights(every_stage, name) if r[0].startswith("sqs:")}
+    assert rights(every_stage, name) - queue == (
         common_rights(every_stage, name)
         | (reading_rights(every_stage) if name == "dispatcher" else set())
         | starting_rights(every_stage)
@@ -213,7 +197,7 @@ QUEUE_ACTIONS = {
 def test_should_let_completeness_write_manifests_and_read_no_object(every_stage: StageTemplate) -> None:
     (processed,) = [key for key in every_stage.resources("AWS::S3::Bucket") if "Processed" in key]
     (bus,) = every_stage.resources("AWS::Events::EventBus")
-    assert rights(every_stage, "CompletenessRole") == (
+    assert rights(every_stage, "completeness") == (
         common_rights(every_stage, "completeness")
         | ledger_rights(every_stage, "GetItem", "UpdateItem", indexes=("by-verdict", "by-study"))
         | {
@@ -232,7 +216,7 @@ def test_should_let_deidentification_alone_write_processed_objects_and_read_the_
         | reading_rights(every_stage)
         | ledger_rights(every_stage, "GetItem", "UpdateItem")
     )
-    assert rights(every_stage, "DeidentificationRole") == shared | {
+    assert rights(every_stage, "deidentification") == shared | {
         ("s3:ListBucket", f"${{{processed}.Arn}}"),
         ("s3:PutObject", f"${{{processed}.Arn}}/*"),
         ("s3:AbortMultipartUpload", f"${{{processed}.Arn}}/*"),
