@@ -73,7 +73,13 @@ class ImagingPipelineStack(Stack):
             ledger=ledger,
             audit=audit,
             bus=announcements.bus,
-            pseudonym_key=PseudonymKey(self, "PseudonymKey", config=config, zone=zones.phi, replica=self.replica),
+            pseudonym_key=PseudonymKey(
+                self,
+                "PseudonymKey",
+                config=config,
+                zone=zones.phi,
+                replica=self.replica.zones.phi if self.replica else None,
+            ),
             zones=zones,
         )
         replay = ReplayWorkflow(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from string import ascii_letters, punctuation
 from typing import Final
 
+from aws_cdk import Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.function import PipelineFunction
 from imaging_pipeline.building_blocks.zones import Zone
-from imaging_pipeline.replica_stack import ReplicaStack
 from imaging_pipeline.stages.config import StageConfig
 
 BITS: Final = 256
@@ -19,6 +19,13 @@ BITS: Final = 256
 class PseudonymKey(Construct):
     """256 random bits as 64 hexadecimal digits. Losing them would tear later studies from earlier ones.
 
+    Parameters
+    ----------
+    zone
+        Zone whose key encrypts the secret.
+    replica
+        Zone of another region that keeps a replica of it; None where there is none.
+
     Attributes
     ----------
     secret
@@ -26,7 +33,7 @@ class PseudonymKey(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: StageConfig, zone: Zone, replica: ReplicaStack | None
+        self, scope: Construct, construct_id: str, *, config: StageConfig, zone: Zone, replica: Zone | None
     ) -> None:
         super().__init__(scope, construct_id)
         self._zone = zone
@@ -41,9 +48,9 @@ class PseudonymKey(Construct):
         function.allow(["secretsmanager:GetSecretValue"], _arn(self.secret))
         self._zone.allow(function.role, "Decrypt", via="secretsmanager")
 
-    def _made(self, config: StageConfig, replica: ReplicaStack | None) -> secretsmanager.Secret:
+    def _made(self, config: StageConfig, replica: Zone | None) -> secretsmanager.Secret:
         replicas = (
-            [secretsmanager.ReplicaRegion(region=replica.region, encryption_key=replica.zones.phi.key)]
+            [secretsmanager.ReplicaRegion(region=Stack.of(replica).region, encryption_key=replica.key)]
             if replica
             else None
         )

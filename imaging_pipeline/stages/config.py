@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from imaging_pipeline.stages.rules import problems
 from imaging_pipeline.stages.setting_types import (
     AvailabilityZones,
     EmailAddresses,
@@ -226,9 +225,3 @@ class StageConfig(Settings):
         """How long one execution may take."""
         longest = EXPRESS_TIMEOUT_SECONDS if self.workflow_type == "EXPRESS" else self.workflow_timeout_seconds
         return min(self.workflow_timeout_seconds, longest)
-
-    @model_validator(mode="after")
-    def _check_consistency(self) -> Self:
-        if found := list(problems(self)):
-            raise ValueError("; ".join(found))
-        return self

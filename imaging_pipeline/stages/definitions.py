@@ -12,6 +12,7 @@ from aws_cdk.aws_logs import RetentionDays
 from pydantic import ValidationError
 
 from imaging_pipeline.stages.config import StageConfig
+from imaging_pipeline.stages.rules import problems
 from runtime.contract.names import Function
 
 
@@ -61,7 +62,7 @@ def stage_config(stage: object, overrides: Mapping[str, object]) -> StageConfig:
     Raises
     ------
     StageError
-        If there is no such stage, or a setting is unknown, out of range or missing.
+        If there is no such stage, a setting is unknown, out of range or missing, or some contradict each other.
     """
     choices = ", ".join(STAGES)
     if not stage:
@@ -69,9 +70,12 @@ def stage_config(stage: object, overrides: Mapping[str, object]) -> StageConfig:
     if not isinstance(stage, str) or stage not in STAGES:
         raise StageError(f"There is no stage {stage!r}: choose one of {choices}.")
     try:
-        return StageConfig.model_validate({"stage": stage} | STAGES[stage]() | dict(overrides))
+        config = StageConfig.model_validate({"stage": stage} | STAGES[stage]() | dict(overrides))
     except ValidationError as error:
         raise StageError(f"Stage {stage!r} is not valid: {_in_words(error)}.") from error
+    if found := list(problems(config)):
+        raise StageError(f"Stage {stage!r} is not valid: {'; '.join(found)}.")
+    return config
 
 
 def _in_words(error: ValidationError) -> str:

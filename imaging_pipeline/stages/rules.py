@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.names import STEPS, Function
-
-if TYPE_CHECKING:
-    from imaging_pipeline.stages.config import StageConfig
 
 STEP_ATTEMPTS: Final = 4
 """Attempts a step may need before it gives up: the first and three retries."""
