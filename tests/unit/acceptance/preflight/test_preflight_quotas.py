@@ -9,7 +9,7 @@ import pytest
 
 from acceptance.preflight.findings import Verdict
 from acceptance.preflight.plan import Plan, synthesize
-from acceptance.preflight.usage import usage
+from acceptance.preflight.quotas.usage import usage
 from imaging_pipeline.operations.cost.assumptions import Assumptions
 from imaging_pipeline.operations.cost.templates import Templates
 from runtime.contract.names import Function
@@ -30,7 +30,7 @@ def test_should_take_what_an_object_uses_from_where_cost_takes_it() -> None:
 def test_should_say_what_ends_first_and_the_quota_to_ask_for(account: Account) -> None:
     transitions = usage(plan().stacks[0].template).transitions
 
-    finding = account.found("ends first", plan())
+    finding = account.found("ends first", plan(dispatcher_concurrency=10))
 
     assert finding.seen == f"state transitions, at {800 / transitions * 3600:,.0f} objects/h"
     assert finding.needed == "for more: ask for L-AD9B4E93 and L-137B3F65, or workflow_type=EXPRESS"
@@ -70,7 +70,7 @@ def test_should_take_the_value_of_everybody_where_none_was_granted(account: Acco
 def test_should_warn_that_dispatchers_may_take_a_new_accounts_functions(account: Account) -> None:
     account.answers["lambda", "GetAccountSettings"] = concurrency(10)
 
-    finding = account.found("Lambda burst", plan())
+    finding = account.found("Lambda burst", plan(dispatcher_concurrency=10))
 
     assert finding.verdict is Verdict.WARNING
     assert "L-B99A9384" in finding.needed
