@@ -8,7 +8,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.alarms import PERIOD, add_alarm, alarm_on_denied_requests, alarm_topic
-from imaging_pipeline.building_blocks.queues import dead_letter_queue
+from imaging_pipeline.building_blocks.messaging import dead_letter_queue
 from imaging_pipeline.building_blocks.zones import Zones
 from imaging_pipeline.dicom_buckets import log_bucket, processed_bucket, raw_bucket
 from imaging_pipeline.research.delivery import restrict_reading

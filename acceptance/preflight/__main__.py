@@ -23,9 +23,9 @@ from acceptance.preflight.identity import NoPlaceError, Place, check_region, fin
 from acceptance.preflight.names import check_leftovers, check_names
 from acceptance.preflight.page import json_lines, table
 from acceptance.preflight.plan import Plan, Target, synthesize
-from acceptance.preflight.quotas import check_room
+from acceptance.preflight.quotas.room import check_room
+from acceptance.preflight.quotas.throughput import check_throughput
 from acceptance.preflight.region import check_architecture, check_services, check_zones
-from acceptance.preflight.throughput import check_throughput
 from imaging_pipeline.stages.definitions import StageError
 
 

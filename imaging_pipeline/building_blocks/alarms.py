@@ -13,7 +13,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.topics import notification_topic
+from imaging_pipeline.building_blocks.messaging import notification_topic
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import StageConfig
 

@@ -14,9 +14,9 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.dependency_layer import REPOSITORY, DependencyLayer
-from imaging_pipeline.building_blocks.log_groups import log_group
+from imaging_pipeline.building_blocks.messaging import dead_letter_queue
 from imaging_pipeline.building_blocks.network import Network
-from imaging_pipeline.building_blocks.queues import dead_letter_queue
+from imaging_pipeline.building_blocks.observability import log_group
 from imaging_pipeline.building_blocks.runtime_code import code_version, runtime_code
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import FunctionSettings, StageConfig

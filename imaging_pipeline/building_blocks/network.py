@@ -13,7 +13,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.log_groups import log_group
+from imaging_pipeline.building_blocks.observability import log_group
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.stages.config import StageConfig
 from imaging_pipeline.stages.setting_types import MOST_ZONES

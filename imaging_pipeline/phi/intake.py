@@ -11,8 +11,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction
-from imaging_pipeline.building_blocks.metrics import publishing_metrics
-from imaging_pipeline.building_blocks.queues import dead_letter_queue, queue
+from imaging_pipeline.building_blocks.messaging import dead_letter_queue, queue
+from imaging_pipeline.building_blocks.observability import publishing_metrics
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.phi.audit import AuditTable

@@ -14,7 +14,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction
-from imaging_pipeline.building_blocks.log_groups import log_group
+from imaging_pipeline.building_blocks.observability import log_group
 from imaging_pipeline.building_blocks.task import SERVICE_TIMEOUT_SECONDS, invoke
 from imaging_pipeline.building_blocks.zones import MESSAGES, Zones
 from imaging_pipeline.dicom_buckets import DicomBuckets

@@ -5,7 +5,7 @@ from __future__ import annotations
 from constructs import Construct
 
 from imaging_pipeline.building_blocks.function import FunctionPlatform, PipelineFunction, Schedule
-from imaging_pipeline.building_blocks.metrics import publishing_metrics
+from imaging_pipeline.building_blocks.observability import publishing_metrics
 from imaging_pipeline.building_blocks.zones import Zone
 from imaging_pipeline.dicom_buckets import DicomBuckets
 from imaging_pipeline.phi.ledger import Ledger

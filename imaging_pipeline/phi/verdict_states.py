@@ -10,7 +10,7 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.metrics import publishing_metrics
+from imaging_pipeline.building_blocks.observability import publishing_metrics
 from imaging_pipeline.building_blocks.task import SERVICE_TIMEOUT_SECONDS
 from imaging_pipeline.phi.audit import AuditTable
 from imaging_pipeline.phi.ledger import Ledger

@@ -9,8 +9,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from imaging_pipeline.building_blocks.queues import dead_letter_queue
-from imaging_pipeline.building_blocks.topics import notification_topic
+from imaging_pipeline.building_blocks.messaging import dead_letter_queue, notification_topic
 from imaging_pipeline.building_blocks.zones import Zone, Zones
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.events import EventType

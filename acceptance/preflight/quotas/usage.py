@@ -1,4 +1,4 @@
-"""What one delivered object takes of what an account has, as `imaging_pipeline.operations.cost` counts and assumes it."""
+"""What one delivered object takes of the account's quotas, as `imaging_pipeline.operations.cost` counts it."""
 
 from __future__ import annotations
 

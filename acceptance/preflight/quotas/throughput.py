@@ -11,7 +11,7 @@ from acceptance.preflight.aws import Aws
 from acceptance.preflight.deployed import Deployed
 from acceptance.preflight.findings import Finding, Verdict, look
 from acceptance.preflight.plan import Plan, Target
-from acceptance.preflight.service_quotas import (
+from acceptance.preflight.quotas.codes import (
     CONCURRENCY,
     EXPRESS_STARTS,
     EXPRESS_STARTS_BUCKET,
@@ -25,7 +25,7 @@ from acceptance.preflight.service_quotas import (
     count,
     granted,
 )
-from acceptance.preflight.usage import Usage, usage
+from acceptance.preflight.quotas.usage import Usage, usage
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.names import STEPS, Function
 

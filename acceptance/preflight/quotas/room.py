@@ -10,7 +10,7 @@ from acceptance.preflight.aws import Aws
 from acceptance.preflight.deployed import Deployed
 from acceptance.preflight.findings import Finding, Verdict, look
 from acceptance.preflight.plan import Target
-from acceptance.preflight.service_quotas import BUCKETS, VPCS, count, granted
+from acceptance.preflight.quotas.codes import BUCKETS, VPCS, count, granted
 
 LOG_POLICIES: Final = 10
 """Resource policies of CloudWatch Logs in a region of an account. AWS raises it for nobody, so it has no code."""
