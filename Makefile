@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 # The CDK library runs on Node, which is among what the environment brings.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python
+PARALLEL := --numprocesses auto --dist loadgroup
 LOCKS := requirements.txt runtime/requirements.txt requirements-dev.txt
 
 # A path, which make must not expand and the shell must not read as code.
@@ -11,7 +12,8 @@ override DICOM := $(value DICOM)
 export DICOM
 
 .DEFAULT_GOAL := help
-.PHONY: help demo env stop test stress lint synth preflight deploy verify cost advisories bench clean stage
+.PHONY: help demo env stop check test stress lint synth preflight deploy verify cost advisories bench clean stage
+.PHONY: check-style check-types check-units test-all
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -25,16 +27,30 @@ env: $(READY) ## Print what makes a shell talk to the demo that KEEP=1 left runn
 stop: $(READY) ## Stop what `make demo KEEP=1`, or a demo that was killed, left running
 	@$(BIN)/python -m local.runs stop
 
-test: lint ## Check style and types, then run unit, infrastructure and end-to-end tests with a floor on coverage
-	$(RUN) -m pytest --cov --cov-fail-under=85 $(ARGS)
+check: $(READY) ## Check style and types and run unit tests, in parallel: ARGS=<path> runs those of one file
+	@$(MAKE) --no-print-directory --jobs=3 check-style check-types check-units
+
+test: $(READY) ## Run `make check` with infrastructure and end-to-end tests and a floor on coverage: ARGS=<path> for a part
+	@$(MAKE) --no-print-directory --jobs=3 check-style check-types test-all
 
 stress: $(READY) ## Load the pipeline on the emulator, inject faults, kill functions, and print figures: OBJECTS=1000
 	STRESS_OBJECTS=$(or $(OBJECTS),1000) $(RUN) -m pytest -p no:randomly tests/stress $(ARGS)
 
-lint: $(READY) ## Check style and types only
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: check-style check-types ## Check style and types only
+
+check-style: $(READY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+check-types: $(READY)
+	@$(BIN)/mypy
+
+check-units: $(READY)
+	@$(RUN) -m pytest --quiet $(or $(ARGS),$(PARALLEL) tests/unit)
+
+# Only everything together reaches the floor.
+test-all: $(READY)
+	@$(RUN) -m pytest $(PARALLEL) $(or $(ARGS),--cov --cov-fail-under=85)
 
 synth: stage $(READY) ## Write template and bills of materials, and print a review: STAGE=dev, BASE=<revision> compares
 	@$(BIN)/python -m local.cdk synth --quiet --context stage=$(STAGE) $(ARGS)

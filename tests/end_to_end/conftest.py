@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import pytest
 from local.deployment import deploy
 from local.emulator import Emulator
 from local.environment import isolation
-from local.pipeline import STEPS, Outcome, Pipeline
+from local.pipeline import Outcome, Pipeline
 from runtime.contract.names import Output
+from tests.conftest import STEP_SECONDS
 
 HERE = Path(__file__).parent
 OUTCOMES: list[Outcome] = []
@@ -24,20 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1"]))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the steps took, from the history of the executions."""
-    if not OUTCOMES:
-        return
-    terminalreporter.section("steps in the emulator")
-    for step in STEPS:
-        seconds = sorted(outcome.seconds[step] for outcome in OUTCOMES if step in outcome.seconds)
-        if seconds:
-            terminalreporter.write_line(
-                f"{step:<22} {len(seconds):>3} runs: median {statistics.median(seconds) * 1000:>6.0f} ms,"
-                f" slowest (cold) {seconds[-1] * 1000:>6.0f} ms"
-            )
 
 
 @dataclass(frozen=True)
@@ -68,12 +54,20 @@ def pipeline(stage: Stage) -> Pipeline:
 
 
 class RecordingPipeline(Pipeline):
-    """Keeps every outcome, for the summary."""
+    """Pipeline that keeps every outcome for the summary."""
 
     def outcome(self, execution_arn: str) -> Outcome:
         outcome = super().outcome(execution_arn)
         OUTCOMES.append(outcome)
         return outcome
+
+
+@pytest.fixture(autouse=True)
+def step_seconds(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Record what the steps took in the executions of which the test asked the outcome."""
+    yield
+    record_property(STEP_SECONDS, [(str(step), taken) for each in OUTCOMES for step, taken in each.seconds.items()])
+    OUTCOMES.clear()
 
 
 @pytest.fixture
