@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.loaders import JSONFileLoader, Loader
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
@@ -52,6 +54,19 @@ os.environ.update(
 )
 # It makes a socket for traces, which the tests themselves may not.
 importlib.import_module("runtime.observability.entry_points")
+
+
+load_once = cache(JSONFileLoader().load_file)
+
+
+class ServiceModels(JSONFileLoader):
+    """botocore's models of AWS's services, parsed once for the sessions of all tests."""
+
+    def load_file(self, file_path: str) -> Any:
+        return load_once(file_path)
+
+
+Loader.FILE_LOADER_CLASS = ServiceModels
 
 
 def dicom_file(name: str) -> bytes:
