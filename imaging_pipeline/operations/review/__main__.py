@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imaging_pipeline.operations.review.assembly import (
     ASSEMBLY,
     AssemblyError,
-    Stack,
     commit,
     read_assembly,
     synthesize_revision,
 )
-from imaging_pipeline.operations.review.page import changes, summary
-from imaging_pipeline.operations.review.sections import every_property, sections
+from imaging_pipeline.operations.review.page import Review, details, page
 
 PAGE = "review.md"
 
@@ -33,38 +33,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, _ = parser.parse_known_args(arguments)
     context = dict(setting.split("=", 1) for setting in options.context if "=" in setting)
     try:
-        page = "\n".join(_page(read_assembly(options.output), options.base, context)) + "\n"
+        at_a_glance, folded = _review(Review(read_assembly(options.output)), options.base, context)
     except AssemblyError as error:
         sys.exit(str(error))
-    (options.output / PAGE).write_text(page)
-    sys.stdout.write(page)
+    file = options.output / PAGE
+    file.write_text(at_a_glance + folded)
+    sys.stdout.write(f"{at_a_glance}\nDetails: {os.path.relpath(file)}\n")
     return 0
 
 
-def _page(stacks: Sequence[Stack], base: str | None, context: Mapping[str, str]) -> Iterator[str]:
-    yield f"# Review of {', '.join(stack.name for stack in stacks)}"
-    if base:
-        yield from ("", f"## Changes since {base} ({commit(base)})")
-        yield from _changes(stacks, base, context)
-    yield from summary(sections(stacks))
+def _review(now: Review, revision: str | None, context: Mapping[str, str]) -> tuple[str, str]:
+    """Return the page and its details."""
+    if revision is None:
+        return _text(now, None, "nothing: BASE=<revision> compares")
+    named = f"{revision} ({commit(revision)})"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            base = Review(synthesize_revision(revision, context, Path(scratch)))
+        except AssemblyError as error:
+            reason, *said = str(error).splitlines()
+            at_a_glance, folded = _text(now, None, f"**UNKNOWN: {named} could not be synthesized: {reason}**")
+            return at_a_glance, "\n".join(["", "```", *(said or ["It said nothing."]), "```", folded])
+        return _text(now, base, named)
 
 
-def _changes(stacks: Sequence[Stack], base: str, context: Mapping[str, str]) -> Iterator[str]:
-    try:
-        earlier = synthesize_revision(base, context)
-    except AssemblyError as error:
-        reason, *said = str(error).splitlines()
-        yield from ("", f"**Unknown: {base} could not be synthesized for this stage: {reason}.**")
-        yield from ("", "```", *(said or ["It said nothing."]), "```")
-        return
-    compared = _ids(stacks) & _ids(earlier)
-    yield from changes(
-        [*sections(stacks), every_property(stacks, compared)], [*sections(earlier), every_property(earlier, compared)]
-    )
-
-
-def _ids(stacks: Sequence[Stack]) -> set[tuple[str, str]]:
-    return {(stack.name, logical_id) for stack in stacks for logical_id in stack.resources}
+def _text(now: Review, base: Review | None, compared_with: str) -> tuple[str, str]:
+    return "\n".join(page(now, base, compared_with)) + "\n", "\n".join(details(now, base)) + "\n"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,8 @@ class Stack:
         What the assembly says of the stack besides its template: tags, termination protection.
     template
         The CloudFormation template.
+    folder
+        Of the assembly, with the assets; None where there is only a template.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Stack:
     region: str
     properties: Mapping[str, Any]
     template: Mapping[str, Any]
+    folder: Path | None = None
 
     @property
     def resources(self) -> Mapping[str, Resource]:
@@ -58,6 +60,10 @@ class Stack:
     def of_type(self, *types: str) -> Iterator[tuple[str, Resource]]:
         """Resources of these types, with their logical ids."""
         return ((name, body) for name, body in self.resources.items() if body["Type"] in types)
+
+    def output(self, name: str) -> object:
+        """Value of an output; None if the stack has none of this name."""
+        return self.template.get("Outputs", {}).get(name, {}).get("Value")
 
 
 def read_assembly(folder: Path) -> tuple[Stack, ...]:
@@ -88,6 +94,7 @@ def _stack(folder: Path, name: str, artifact: Mapping[str, Any]) -> Stack:
         region=region.removeprefix("unknown-region"),
         properties=artifact["properties"],
         template=json.loads((folder / artifact["properties"]["templateFile"]).read_text()),
+        folder=folder,
     )
 
 
@@ -106,7 +113,7 @@ def commit(revision: str) -> str:
     return found.stdout.decode().strip()
 
 
-def synthesize_revision(revision: str, context: Mapping[str, str]) -> tuple[Stack, ...]:
+def synthesize_revision(revision: str, context: Mapping[str, str], scratch: Path) -> tuple[Stack, ...]:
     """Synthesize another revision with its own app, in this Python environment and without building its layer.
 
     Parameters
@@ -115,27 +122,28 @@ def synthesize_revision(revision: str, context: Mapping[str, str]) -> tuple[Stac
         A commit of this clone.
     context
         The stage and the settings that were given on the command line.
+    scratch
+        An empty folder, which has to stay for as long as the stacks are used.
 
     Raises
     ------
     AssemblyError
         If that revision's app fails; after the first line the text has what it said last.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        source, assembly = Path(scratch, "source"), Path(scratch, "assembly")
-        archive = _git("archive", "--format=tar", commit(revision))
-        if archive.returncode != 0:
-            raise AssemblyError(archive.stderr.decode().strip())
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(source, filter="data")
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(_context(source, context))}
-        app = [sys.executable, "-m", "app"]
-        done = subprocess.run(app, cwd=source, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode != 0:
-            said = done.stderr.strip().splitlines()[-LAST_WORDS:]
-            raise AssemblyError("\n".join([f"its app ended with code {done.returncode}", *said]))
-        return read_assembly(assembly)
+    source, assembly = scratch / "source", scratch / "assembly"
+    archive = _git("archive", "--format=tar", commit(revision))
+    if archive.returncode != 0:
+        raise AssemblyError(archive.stderr.decode().strip())
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(source, filter="data")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(_context(source, context))}
+    app = [sys.executable, "-m", "app"]
+    done = subprocess.run(app, cwd=source, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()[-LAST_WORDS:]
+        raise AssemblyError("\n".join([f"its app ended with code {done.returncode}", *said]))
+    return read_assembly(assembly)
 
 
 def _context(source: Path, given: Mapping[str, str]) -> dict[str, Any]:

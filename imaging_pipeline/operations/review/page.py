@@ -1,148 +1,238 @@
-"""The page: Markdown that reads as well in a terminal, and the same for the same assembly."""
+"""The page: what answers at a glance first, and the details folded beneath it."""
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final, final
 
-from imaging_pipeline.operations.review.facts import Fact, Facts, Section
-from imaging_pipeline.operations.review.names import ANYTHING
-from imaging_pipeline.operations.review.rights import ASSUMED_BY, BOUNDARY, PROHIBITION
+from imaging_pipeline.operations.cost.assumptions import Assumptions
+from imaging_pipeline.operations.cost.monthly import fixed, kept
+from imaging_pipeline.operations.cost.per_object import bill
+from imaging_pipeline.operations.cost.prices import CURRENCY, DATE, costs_by_service, total
+from imaging_pipeline.operations.cost.report import Bill
+from imaging_pipeline.operations.cost.templates import Templates
+from imaging_pipeline.operations.review import stores
+from imaging_pipeline.operations.review.assembly import Stack
+from imaging_pipeline.operations.review.facts import Facts, Lines, compared, difference, statements
+from imaging_pipeline.operations.review.matrix import LEGEND, Matrix, matrix, rows, spanning
+from imaging_pipeline.operations.review.names import Names, references
+from imaging_pipeline.operations.review.release import access, addresses, profile, profile_name, variables
+from imaging_pipeline.operations.review.rights import THROUGH, Rights, gains
+from runtime.contract.names import Output
 
-WIDTH: Final = 120
-NOTHING: Final[frozenset[Fact]] = frozenset()
+WIDTH: Final = 100
+OBJECTS_PER_DAY: Final = 10_000
+NOUN: Final = re.compile(r"( (?:event bus|log group|state machine|\S+))$")
+LONGEST_CONDITION: Final = 70
+HEAD: Final = "What is deployed"
+ZONES: Final = "Who reads, writes and decrypts"
 
 
-def summary(sections: Sequence[Section]) -> Iterator[str]:
-    """Write every section; subjects of which the same is true share a line."""
-    for section in sections:
-        yield from ("", f"## {section.title}", "")
-        for subjects, facts in _grouped(section.facts):
-            yield from _wrapped(f"- **{subjects}**: {described(facts)}", "  ")
-        if not section.facts:
-            yield "None."
+@final
+class Review:
+    """What the page says of an assembly.
+
+    Parameters
+    ----------
+    stacks
+        The assembly.
+
+    Attributes
+    ----------
+    rights
+        Of whoever has any.
+    services
+        Services of AWS, and this account, which the policies of resources let in.
+    matrix
+        Rights of everybody else, as letters.
+    """
+
+    def __init__(self, stacks: Sequence[Stack]) -> None:
+        self._stacks = stacks
+        self._names = Names(stacks)
+        self._rights = Rights(stacks, self._names)
+        self.rights: Facts = {**self._rights.of_roles, **self._rights.of_others}
+        self.services = sorted(filter(_aws, self._rights.of_others))
+        people = {
+            subject if subject in self._rights.of_roles else f"OUTSIDE: {subject}": facts
+            for subject, facts in self.rights.items()
+            if not _aws(subject)
+        }
+        letters = matrix(stacks, self._names, people)
+        self.matrix: Matrix = {_short(subject): cells for subject, cells in letters.items() if cells}
+
+    @cached_property
+    def lines(self) -> Mapping[str, Lines]:
+        """What the page says besides, by section."""
+        by_profile = {label: text for stack in self._stacks for label, text in profile(stack).items()}
+        return {
+            HEAD: dict(self._deployed()),
+            ZONES: spanning(self.matrix),
+            "What leaves the hospital": {**by_profile, **access(self._stacks, self._names, self._rights)},
+            "What is kept, for how long, by which key": stores.kept(self._stacks, self._names),
+            f"What it costs, at list prices of {DATE}": self._cost(),
+            "Who hears alarms": dict(self._alarms()),
+        }
+
+    def _deployed(self) -> Iterator[tuple[str, str]]:
+        for stack in self._stacks:
+            place = f"account {stack.account or 'of whoever deploys'}, region {stack.region or 'of whoever deploys'}"
+            protected = "on" if stack.properties.get("terminationProtection") else "OFF"
+            yield stack.name, f"{place}, termination protection {protected}"
+        for stack in self._stacks:
+            if version := variables(stack).get("CODE_VERSION"):
+                yield "code", str(version)[:12]
+            if name := profile_name(stack):
+                yield "profile", name
+            for logical_id, machine in stack.of_type("AWS::StepFunctions::StateMachine"):
+                if machine["Properties"].get("StateMachineType") == "EXPRESS":
+                    yield self._names.of(stack, logical_id), "EXPRESS"
+
+    def _cost(self) -> Lines:
+        """Cost of the stack with the workflow; the estimate may not know the structure of another revision."""
+        for stack in self._stacks:
+            if stack.output(Output.STATE_MACHINE_ARN):
+                replica = next((each.template for each in self._stacks if each.name == f"{stack.name}-replica"), None)
+                try:
+                    return _cost(Templates(stack.template, replica))
+                except (LookupError, ValueError, TypeError) as error:
+                    return {"costs": f"can't be estimated: {error}"}
+        return {}
+
+    def _alarms(self) -> Iterator[tuple[str, str]]:
+        for stack in self._stacks:
+            told: dict[str, int] = {}
+            for logical_id, alarm in stack.of_type("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"):
+                topics = list(references(alarm["Properties"].get("AlarmActions")))
+                if alarm["Properties"].get("ActionsEnabled") is False or not topics:
+                    yield self._names.of(stack, logical_id), "tells NOBODY"
+                told |= {topic: told.get(topic, 0) + 1 for topic in topics}
+            for topic, count in told.items():
+                heard = sorted(address for each, address in addresses(stack, self._names) if each == topic)
+                whom = ", ".join(heard) or "NOBODY YET: set alert_emails, or subscribe to it"
+                yield self._names.of(stack, topic), f"{count} alarms, told to {whom}"
 
 
-def changes(now: Sequence[Section], base: Sequence[Section]) -> Iterator[str]:
-    """Write what every section gained and lost, and first of all who may do more than before."""
-    earlier = {section.title: section.facts for section in base}
-    gains = {
-        subject: gained
-        for section in now
-        if section.grants
-        for subject, gained in _gains(section.facts, earlier.get(section.title, {})).items()
+def page(now: Review, base: Review | None, compared_with: str) -> Iterator[str]:
+    """Yield the lines of the page."""
+    lines = {title: compared(said, base and base.lines[title]) for title, said in now.lines.items()}
+    yield from ("# Review", "", *_bullets({**lines.pop(HEAD), "compared with": compared_with}))
+    if base:
+        yield from ("", "## Who gains rights", "", *_gains(gains(now.rights, base.rights)))
+    yield from ("", f"## {ZONES}", "", *_table(list(rows(now.matrix, base and base.matrix))), "")
+    yield from _wrapped(LEGEND, "")
+    let_in = {"let in by policies of resources (below)": ", ".join(now.services)}
+    yield from ("", *_bullets({**lines.pop(ZONES), **let_in}))
+    for title, said in lines.items():
+        yield from ("", f"## {title}", "", *_bullets(said))
+
+
+def details(now: Review, base: Review | None) -> Iterator[str]:
+    """Yield the folded lines beneath the page."""
+    if base:
+        gone, new = difference(base.rights, now.rights), difference(now.rights, base.rights)
+        yield from _folded("Changed rights", _diff((("-", gone), ("+", new))) if gone or new else ["None."])
+    others = set(now.services)
+    yield from _folded("Every right of each role", _nested({n: f for n, f in now.rights.items() if n not in others}))
+    yield from _folded(
+        "What policies of resources allow services and this account", _nested({n: now.rights[n] for n in others})
+    )
+
+
+def _gains(gained: Facts) -> Iterator[str]:
+    """Write what roles and people gain; of services, this account and VPC endpoints the number is enough here."""
+    first = {
+        subject: frozenset(fact for fact in facts if THROUGH not in fact.about)
+        for subject, facts in gained.items()
+        if not _aws(subject)
     }
-    yield from ("", "### Who gains rights")
-    yield from _marked([("!", gains)]) if gains else ("", "Nobody.")
-    for section in now:
-        before = earlier.get(section.title, {})
-        lost, gained = _difference(before, section.facts), _difference(section.facts, before)
-        if lost or gained:
-            yield from ("", f"### {section.title}")
-            yield from _marked([("-", lost), ("+", gained)])
-        else:
-            yield from ("", f"### {section.title}: no change")
+    bearers: dict[str, list[str]] = {}
+    for subject, text in statements(first, longest_condition=LONGEST_CONDITION):
+        bearers.setdefault(text, []).append(subject)
+    if bearers:
+        yield "```diff"
+        for text, subjects in bearers.items():
+            yield from _wrapped(f"! {_together(subjects)}: {text}", "!   ")
+        yield "```"
+    else:
+        yield "No role, and nobody outside."
+    if others := sum(map(len, gained.values())) - sum(map(len, first.values())):
+        yield from ("", f"Services, this account or VPC endpoints gain {others} more: see changed rights below.")
 
 
-def described(facts: Iterable[Fact]) -> str:
-    """Put facts into one sentence: what is said of the same thing, and things of which the same is said, together."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for about, says, where in sorted(facts, key=_place):
-        said.setdefault((about, where), []).append(says)
-    conditions: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (about, where), of_it in said.items():
-        conditions.setdefault((about, tuple(of_it)), []).append(where)
-    abouts: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
-    for (about, says_all), wheres in conditions.items():
-        abouts.setdefault((says_all, tuple(wheres)), []).append(about)
-    return "; ".join(_clause(about, says, wheres) for (says, wheres), about in abouts.items())
+def _cost(templates: Templates) -> Lines:
+    assumed = Assumptions()
+    costs = Bill(
+        million=bill(templates, assumed),
+        fixed=fixed(templates, assumed),
+        kept=kept(templates, assumed, objects_per_day=OBJECTS_PER_DAY),
+    )
+    services = ", ".join(f"{service} {cost:,.2f}" for service, cost in costs_by_service(costs.million).items())
+    idle = total(costs.fixed)
+    month = costs.objects(OBJECTS_PER_DAY) + idle
+    return {
+        "a million objects": f"{total(costs.million):,.2f} {CURRENCY} ({services})",
+        f"a month at {OBJECTS_PER_DAY:,} objects a day": f"{month:,.2f} {CURRENCY}, {idle:,.2f} without any object",
+        "the same after a year": f"{month + total(costs.kept):,.2f} {CURRENCY}, with what is kept by then",
+    }
 
 
-def _clause(about: Sequence[str], says: Sequence[str], wheres: Sequence[str]) -> str:
-    denied = [each.removeprefix(PROHIBITION) for each in says if each.startswith(PROHIBITION)]
-    said = [each for each in says if not each.startswith(PROHIBITION)]
-    together = _together if any(about) else ", ".join
-    parts = [together(said)] if said else []
-    parts += [PROHIBITION + together(denied)] if denied else []
-    subject = f"{_enumerated(about)}: " if any(about) else ""
-    condition = "" if "" in wheres else _either(wheres)  # what holds always holds under any condition
-    return subject + "; ".join(parts) + (f" (where {condition})" if condition else "")
+def _short(subject: str) -> str:
+    return ", ".join(name.removesuffix(" function").removesuffix(" role") for name in subject.split(", "))
 
 
-def _either(wheres: Sequence[str]) -> str:
-    """Say once what conditions ask for, where they differ in its value alone."""
-    asked = {where.rpartition(" is ")[0] for where in wheres}
-    if len(wheres) > 1 and len(asked) == 1:
-        return f"{asked.pop()} is any of {_enumerated([where.rpartition(' is ')[2] for where in wheres])}"
-    return "; or ".join(wheres)
+def _aws(subject: str) -> bool:
+    return subject == "this account" or subject.endswith(".amazonaws.com")
 
 
-def _place(fact: Fact) -> tuple[int, Fact]:
-    """First what holds for all the rest, last what is about nothing in particular."""
-    return {"": 0, ASSUMED_BY: 0, BOUNDARY: 0, ANYTHING: 2}.get(fact.about, 1), fact
+def _bullets(lines: Lines) -> Iterator[str]:
+    """Write labels that have the same text as one line."""
+    labels: dict[str, list[str]] = {}
+    for label, text in lines.items():
+        labels.setdefault(text, []).append(label)
+    for text, alike in labels.items():
+        yield from _wrapped(f"- **{_together(alike)}**: {text}", "  ")
 
 
-def _gains(now: Facts, before: Facts) -> Facts:
-    """Rights that are new, and prohibitions and boundaries that are gone."""
-    found = {}
-    for subject in sorted({*now, *before}):
-        new, gone = now.get(subject, NOTHING) - before.get(subject, NOTHING), before.get(subject, NOTHING)
-        gone = gone - now.get(subject, NOTHING)
-        gained = {fact for fact in new if not _limits(fact)}
-        gained |= {fact._replace(says=f"no longer {fact.says}") for fact in gone if _limits(fact)}
-        if gained:
-            found[subject] = frozenset(gained)
-    return found
-
-
-def _limits(fact: Fact) -> bool:
-    return fact.about == BOUNDARY or fact.says.startswith(PROHIBITION)
-
-
-def _difference(of: Facts, without: Facts) -> Facts:
-    """Facts that the one has and the other has not."""
-    left = {subject: facts - without.get(subject, NOTHING) for subject, facts in of.items()}
-    return {subject: facts for subject, facts in left.items() if facts}
-
-
-def _marked(marks: Sequence[tuple[str, Facts]]) -> Iterator[str]:
-    """Write facts as a code block in which each line begins with its mark, by subject."""
-    lines = [
-        (subjects, order, line)
-        for order, (mark, facts) in enumerate(marks)
-        for subjects, of_them in _grouped(facts)
-        for line in ["\n".join(_wrapped(f"{mark} {subjects}: {described(of_them)}", f"{mark}   "))]
-    ]
-    yield from ("", "```diff", *(line for _, _, line in sorted(lines)), "```")
-
-
-def _grouped(facts: Facts) -> list[tuple[str, frozenset[Fact]]]:
-    """Put subjects with the same facts together."""
-    subjects: dict[frozenset[Fact], list[str]] = {}
-    for subject in sorted(facts):
-        subjects.setdefault(facts[subject], []).append(subject)
-    return [(_enumerated(names), of_them) for of_them, names in subjects.items()]
-
-
-def _enumerated(names: Sequence[str]) -> str:
-    """List names by their last word, and say that once: `raw, processed bucket, ledger table`."""
-    nouns: dict[str, list[str]] = {}
+def _together(names: Sequence[str]) -> str:
+    """List names, and the noun that several end with once: `raw, processed bucket`."""
+    by_noun: dict[str, list[str]] = {}
     for name in names:
-        nouns.setdefault(name.split(" ")[-1], []).append(name)
-    return ", ".join(_together(alike) for alike in nouns.values())
+        start, noun, *_ = *NOUN.split(name), ""
+        by_noun.setdefault(noun, []).append(start)
+    return ", ".join(", ".join(starts) + noun for noun, starts in by_noun.items())
 
 
-def _together(phrases: Sequence[str]) -> str:
-    """List phrases, and say the words once that all of them end with: `reads, writes objects`."""
-    words = [phrase.split(" ") for phrase in phrases]
-    shared = 0
-    while len({tuple(each[len(each) - shared - 1 :]) for each in words}) == 1 < len(phrases):
-        shared += 1
-    if shared == 0 or any(len(each) <= shared for each in words):
-        return ", ".join(phrases)
-    ending = " ".join(words[0][-shared:])
-    return f"{', '.join(' '.join(each[:-shared]) for each in words)} {ending}"
+def _table(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    head, *body = [
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells
+    ]
+    yield from (head, f"|{'|'.join('-' * (width + 2) for width in widths)}|", *body)
+
+
+def _diff(marks: Iterable[tuple[str, Facts]]) -> Iterator[str]:
+    """Write statements as a diff, by subject."""
+    lines = [(subject, mark, text) for mark, facts in marks for subject, text in statements(facts)]
+    yield "```diff"
+    for subject, mark, text in sorted(lines, key=lambda line: line[0]):
+        yield from _wrapped(f"{mark} {subject}: {text}", f"{mark}   ")
+    yield "```"
+
+
+def _nested(facts: Facts) -> Iterator[str]:
+    for subject in sorted(facts):
+        yield f"- **{subject}**"
+        yield from (
+            line for _, text in statements({subject: facts[subject]}) for line in _wrapped(f"  - {text}", "    ")
+        )
+
+
+def _folded(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", "<details>", f"<summary>{title}</summary>", "", *lines, "", "</details>")
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who may do what, in words: the roles of the stage, and everybody whom a resource's own policy names."""
+"""Who may do what: the roles of the stage, and everybody whom a resource's own policy names."""
 
 from __future__ import annotations
 
@@ -7,28 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from imaging_pipeline.operations.review.actions import ACTIONS
 from imaging_pipeline.operations.review.assembly import Resource, Stack
-from imaging_pipeline.operations.review.facts import Fact, Facts, collected
+from imaging_pipeline.operations.review.facts import NOTHING, PROHIBITION, Fact, Facts, collected
 from imaging_pipeline.operations.review.names import ACCOUNT, ANYTHING, Names, references
 
-OPERATORS: Final[Mapping[str, str]] = {
-    "ArnEquals": "is",
-    "ArnLike": "is like",
-    "ArnNotEquals": "is not",
-    "ArnNotLike": "is not like",
-    "Bool": "is",
-    "IpAddress": "is in",
-    "NotIpAddress": "is not in",
-    "NumericLessThan": "is below",
-    "StringEquals": "is",
-    "StringLike": "is like",
-    "StringNotEquals": "is not",
-    "StringNotLike": "is not like",
-}
-PROHIBITION: Final = "denied: "
 ASSUMED_BY: Final = "assumed by"
 BOUNDARY: Final = "at most"
+THROUGH: Final = " through "
 EVERYONE: Final = "everyone"
 ENDPOINT: Final = "AWS::EC2::VPCEndpoint"
 PRINCIPALS: Final = ("AWS::IAM::Role", "AWS::IAM::User", "AWS::IAM::Group")
@@ -68,7 +53,7 @@ class Rights:
     def _actor(self, stack: Stack, role: str) -> str:
         """Name the resources that work in this role."""
         users = {
-            self._names.of(stack, logical_id)
+            self._names.of(stack, logical_id).replace(" bucket", " replication")  # a bucket itself does nothing else
             for logical_id, resource in stack.resources.items()
             if role in _roles_of(resource.get("Properties", {}))
         }
@@ -91,10 +76,10 @@ class Rights:
         for statement in _statements(properties.get("AssumeRolePolicyDocument", {})):
             where = self._where(stack, statement)
             for principal in self._principals(stack, statement):
-                for action in _listed(statement.get("Action")):
-                    means = principal if action == "sts:AssumeRole" else f"{principal} ({_words(action)})"
+                for action in listed(statement.get("Action")):
+                    means = principal if action == "sts:AssumeRole" else f"{principal} ({action})"
                     yield actor, Fact(ASSUMED_BY, _effect(statement) + means, where)
-        for policy in _listed(properties.get("ManagedPolicyArns")):
+        for policy in listed(properties.get("ManagedPolicyArns")):
             yield actor, Fact("managed policy", f"all of {self._names.arn(stack, policy)}")
         if "PermissionsBoundary" in properties:
             yield actor, Fact(BOUNDARY, f"what {self._names.arn(stack, properties['PermissionsBoundary'])} allows")
@@ -103,7 +88,7 @@ class Rights:
 
     def _of_attached_policy(self, stack: Stack, logical_id: str, properties: Resource) -> Iterator[tuple[str, Fact]]:
         """Rights of those a policy is attached to; of the policy itself where it doesn't name them."""
-        attached = [each for name in ATTACHED_TO for each in _listed(properties.get(name))]
+        attached = [each for name in ATTACHED_TO for each in listed(properties.get(name))]
         actors = [self._principal(stack, each) for each in attached] or [self._names.of(stack, logical_id)]
         yield from self._of_document(stack, actors, properties["PolicyDocument"])
 
@@ -112,19 +97,19 @@ class Rights:
         conditions = {f"aws:{name}": properties[name] for name in sources if name in properties}
         statement = {"Condition": {"ArnLike": conditions} if conditions else {}}
         function = self._names.arn(stack, properties["FunctionName"])
-        fact = Fact(function, _words(str(properties["Action"])), self._where(stack, statement))
+        fact = Fact(function, str(properties["Action"]), self._where(stack, statement))
         yield self._principal(stack, properties["Principal"]), fact
 
     def _of_own_policy(self, stack: Stack, logical_id: str, resource: Resource) -> Iterator[tuple[str, Fact]]:
         owner = self._names.of(stack, logical_id)
         if resource["Type"] == ENDPOINT and "PolicyDocument" not in resource.get("Properties", {}):
-            yield EVERYONE, Fact(f"{ANYTHING} through {owner}", _words("*"))
+            yield EVERYONE, Fact(f"{ANYTHING}{THROUGH}{owner}", "*")
         for document in self._documents(stack, resource.get("Properties", {})):
             for statement in _statements(document):
                 for subject, fact in self._of_statement(stack, self._principals(stack, statement), statement):
                     about = fact.about
                     if resource["Type"] == ENDPOINT:
-                        about = f"{about} through {owner}"
+                        about = f"{about}{THROUGH}{owner}"
                     elif about in {ANYTHING, ""}:
                         about = owner
                     yield subject, fact._replace(about=about)
@@ -155,13 +140,13 @@ class Rights:
         self, stack: Stack, actors: Iterable[str], statement: Mapping[str, Any]
     ) -> Iterator[tuple[str, Fact]]:
         where = self._where(stack, statement)
-        resources = [self._names.arn(stack, each) for each in _listed(statement.get("Resource"))]
+        resources = [self._names.arn(stack, each) for each in listed(statement.get("Resource"))]
         if "NotResource" in statement:
-            excepted = ", ".join(self._names.arn(stack, each) for each in _listed(statement["NotResource"]))
+            excepted = ", ".join(self._names.arn(stack, each) for each in listed(statement["NotResource"]))
             resources = [f"{ANYTHING} but {excepted}"]
-        actions = [_words(action) for action in _listed(statement.get("Action"))]
+        actions = listed(statement.get("Action"))
         if "NotAction" in statement:
-            actions = [f"every action but {', '.join(f'`{action}`' for action in _listed(statement['NotAction']))}"]
+            actions = [f"* but {', '.join(listed(statement['NotAction']))}"]
         for actor in actors:
             for resource in resources or [""]:
                 for action in actions:
@@ -172,7 +157,7 @@ class Rights:
             excepted = self._principals(stack, {"Principal": statement["NotPrincipal"]})
             return [f"everyone but {', '.join(excepted)}"]
         given = statement.get("Principal", "*")
-        values = [each for kind in given.values() for each in _listed(kind)] if isinstance(given, Mapping) else [given]
+        values = [each for kind in given.values() for each in listed(kind)] if isinstance(given, Mapping) else [given]
         return [self._principal(stack, value) for value in values]
 
     def _principal(self, stack: Stack, value: object) -> str:
@@ -186,37 +171,51 @@ class Rights:
         return text if re.fullmatch(r"[\w.-]+|`.+`", text) else f"`{text}`"
 
     def _where(self, stack: Stack, statement: Mapping[str, Any]) -> str:
-        """Conditions in words."""
+        """Write conditions as text."""
         return " and ".join(
-            f"{key} {OPERATORS.get(operator, operator)} {self._alternatives(stack, value)}"
+            f"{key} {operator} {self._alternatives(stack, value)}"
             for operator, keys in sorted(statement.get("Condition", {}).items())
             for key, value in sorted(keys.items())
         )
 
     def _alternatives(self, stack: Stack, value: object) -> str:
-        return " or ".join(self._role(stack, each) or self._names.arn(stack, each) for each in _listed(value))
+        return " or ".join(self.bearer(stack, each) for each in listed(value))
+
+    def bearer(self, stack: Stack, value: object) -> str:
+        """Name what an ARN stands for; of a role, what acts in it."""
+        return self._role(stack, value) or self._names.arn(stack, value)
 
     def _role(self, stack: Stack, value: object) -> str:
         """Name what acts in the role that a value refers to; empty if it refers to none."""
         return next((self._roles[stack.name, i] for i in references(value) if (stack.name, i) in self._roles), "")
 
 
+def gains(now: Facts, base: Facts) -> Facts:
+    """Return rights that are new, and prohibitions and boundaries that are gone."""
+    found = {}
+    for subject in {*now, *base}:
+        of_now, of_base = now.get(subject, NOTHING), base.get(subject, NOTHING)
+        gained = {fact for fact in of_now - of_base if not _limits(fact)}
+        gained |= {fact._replace(says=f"no longer {fact.says}") for fact in of_base - of_now if _limits(fact)}
+        if gained:
+            found[subject] = frozenset(gained)
+    return found
+
+
+def _limits(fact: Fact) -> bool:
+    return fact.about == BOUNDARY or fact.says.startswith(PROHIBITION)
+
+
 def _effect(statement: Mapping[str, Any]) -> str:
     return PROHIBITION if statement.get("Effect") == "Deny" else ""
 
 
-def _words(action: str) -> str:
-    if action == "*":
-        return "EVERY ACTION"
-    service, _, name = action.partition(":")
-    return f"every action of {service}" if name == "*" else ACTIONS.get(action, f"`{action}`")
-
-
 def _statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return _listed(document.get("Statement"))
+    return listed(document.get("Statement"))
 
 
-def _listed(value: object) -> list[Any]:
+def listed(value: object) -> list[Any]:
+    """Return what CloudFormation writes as a list where it is more than one."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,170 +1,112 @@
-"""What is kept: for how long, what a deletion leaves of it, and by which key it is encrypted."""
+"""What each store keeps, for how long, what survives the stack, and by which key it is encrypted."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from imaging_pipeline.operations.review.assembly import Resource, Stack
-from imaging_pipeline.operations.review.facts import Fact, Facts, collected, plain
+from imaging_pipeline.operations.review.facts import Lines
 from imaging_pipeline.operations.review.names import Names
 
 KMS_PROPERTY: Final = re.compile(r"kms\w*(id|arn|identifier)", re.IGNORECASE)
 DAY_SECONDS: Final = 86_400
-AFTER_DELETION: Final = {
-    "Delete": "deleted with the stack",
-    "Retain": "outlives the stack",
-    "RetainExceptOnCreate": "outlives the stack (unless its creation fails)",
-    "Snapshot": "a snapshot outlives the stack",
-}
 
 
-def retention(stacks: Sequence[Stack], names: Names) -> Facts:
-    """How long each store keeps what, and what becomes of it when the stack is deleted or the store is replaced."""
-    return collected(found for stack in stacks for found in _kept(stack, names))
+def kept(stacks: Sequence[Stack], names: Names) -> Lines:
+    """Return what is true of each store, by its name."""
+    return {
+        names.of(stack, logical_id): "; ".join(_of_store(stack, resource, names))
+        for kind in STORES
+        for stack in stacks
+        for logical_id, resource in stack.of_type(kind)
+    }
 
 
-def encryption(stacks: Sequence[Stack], names: Names) -> Facts:
-    """By which key each store is encrypted, and which keys rotate."""
-    return collected(found for stack in stacks for found in _encrypted(stack, names))
-
-
-def _kept(stack: Stack, names: Names) -> Iterator[tuple[str, Fact]]:
-    for logical_id, resource in stack.resources.items():
-        policy = resource.get("DeletionPolicy", "Delete")
-        kept = RETENTION.get(resource["Type"])
-        if kept is None and policy == "Delete":
-            continue
-        name = names.of(stack, logical_id)
-        yield from plain(name, kept(resource.get("Properties", {})) if kept else ())
-        yield name, Fact("", AFTER_DELETION.get(policy, f"`DeletionPolicy` {policy}"))
-        if policy != "Delete" and resource.get("UpdateReplacePolicy", "Delete") == "Delete":
-            yield name, Fact("", "DELETED when it is replaced")
-
-
-def _of_bucket(bucket: Resource) -> Iterator[str]:
-    if bucket.get("VersioningConfiguration", {}).get("Status") == "Enabled":
-        yield "keeps versions"
+def _of_store(stack: Stack, resource: Resource, names: Names) -> Iterator[str]:
+    properties = resource.get("Properties", {})
+    yield from STORES[resource["Type"]](properties)
+    if resource.get("DeletionPolicy", "Delete") == "Delete":
+        yield "deleted with the stack"
+    elif resource.get("UpdateReplacePolicy", "Delete") == "Delete":
+        yield "survives the stack, DELETED WHEN REPLACED"
     else:
-        yield "keeps no versions"
+        yield "survives the stack"
+    if keys := sorted({names.arn(stack, key) for key in _keys(properties)}):
+        yield ", ".join(keys)
+    elif properties.get("SqsManagedSseEnabled") is False:
+        yield "NOT ENCRYPTED"
+
+
+def _bucket(bucket: Resource) -> Iterator[str]:
+    rules = [
+        rule for rule in bucket.get("LifecycleConfiguration", {}).get("Rules", []) if rule.get("Status") == "Enabled"
+    ]
+    if not any("ExpirationInDays" in rule for rule in rules):
+        yield "for ever"
+    for rule in rules:
+        scope = {name: rule[name] for name in ("Prefix", "TagFilters") if name in rule}
+        for words in _lifecycle(rule):
+            yield words + (f" where {json.dumps(scope)}" if scope else "")
+    if bucket.get("VersioningConfiguration", {}).get("Status") != "Enabled":
+        yield "NO VERSIONS"
     if bucket.get("ObjectLockEnabled"):
-        rule = bucket.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
-        period = ", ".join(f"{rule[name]} {name.lower()}" for name in ("Days", "Years") if name in rule)
-        yield f"Object Lock {rule.get('Mode', 'without a default')}" + (f" for {period}" if period else "")
-    for rule in bucket.get("LifecycleConfiguration", {}).get("Rules", []):
-        for words in _of_lifecycle(rule):
-            scope = {name: rule[name] for name in ("Prefix", "TagFilters") if name in rule}
-            yield words + (f" for `{_compact(scope)}`" if scope else "")
+        lock = bucket.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+        yield f"locked: {lock.get('Mode', 'by request')} {_days(lock['Days']) if 'Days' in lock else ''}".strip()
 
 
-def _of_lifecycle(rule: Mapping[str, Any]) -> Iterator[str]:
-    if rule.get("Status") != "Enabled":
-        return
-    for name, value in rule.items():
-        match name, value:
-            case (("Id" | "Status" | "Prefix" | "TagFilters"), _):
-                pass
-            case "Transitions", list():
-                for transition in value:
-                    age = _days(transition.get("TransitionInDays", "?"))
-                    yield f"moves to {transition['StorageClass']} after {age}"
-            case "ExpirationInDays", days:
-                yield f"deletes after {_days(days)}"
-            case "NoncurrentVersionExpiration", {"NoncurrentDays": days}:
-                yield f"deletes old versions after {_days(days)}"
-            case "ExpiredObjectDeleteMarker", True:
-                yield "drops delete markers that hide nothing"
-            case "AbortIncompleteMultipartUpload", {"DaysAfterInitiation": days}:
-                yield f"aborts uploads after {_days(days)}"
-            case _:
-                yield f"`{name}` {_compact(value)}"
+def _lifecycle(rule: Mapping[str, Any]) -> Iterator[str]:
+    if "ExpirationInDays" in rule:
+        yield _days(rule["ExpirationInDays"])
+    if "NoncurrentVersionExpiration" in rule:
+        yield f"old versions {_days(rule['NoncurrentVersionExpiration']['NoncurrentDays'])}"
+    for transition in rule.get("Transitions", []):
+        yield f"{transition['StorageClass']} after {_days(transition.get('TransitionInDays', '?'))}"
 
 
-def _of_log_group(group: Resource) -> Iterator[str]:
+def _table(table: Resource) -> Iterator[str]:
+    lifetime = table.get("TimeToLiveSpecification", {})
+    yield f"until `{lifetime['AttributeName']}`" if lifetime.get("Enabled") else "for ever"
+    replicas = table.get("Replicas", [table])
+    recovery = [each.get("PointInTimeRecoverySpecification", {}) for each in replicas]
+    if not all(each.get("PointInTimeRecoveryEnabled") for each in recovery):
+        yield "NO POINT-IN-TIME RECOVERY"
+    if not all(each.get("DeletionProtectionEnabled") for each in replicas):
+        yield "NO DELETION PROTECTION"
+
+
+def _log_group(group: Resource) -> Iterator[str]:
     yield _days(group["RetentionInDays"]) if "RetentionInDays" in group else "for ever"
 
 
-def _of_table(table: Resource) -> Iterator[str]:
-    replicas = table.get("Replicas", [table])
-    recovery = [each.get("PointInTimeRecoverySpecification", {}) for each in replicas]
-    restorable = all(each.get("PointInTimeRecoveryEnabled") for each in recovery)
-    yield "restorable to any second" if restorable else "not restorable to a point in time"
-    protected = all(each.get("DeletionProtectionEnabled") for each in replicas)
-    yield "protected from deletion" if protected else "not protected from deletion"
-    if lifetime := table.get("TimeToLiveSpecification", {}):
-        yield f"items end at their `{lifetime.get('AttributeName')}`"
+def _queue(queue: Resource) -> Iterator[str]:
+    yield _days(queue.get("MessageRetentionPeriod", 4 * DAY_SECONDS) / DAY_SECONDS)
 
 
-def _of_queue(queue: Resource) -> Iterator[str]:
-    yield f"messages {_days(queue.get('MessageRetentionPeriod', 4 * DAY_SECONDS) / DAY_SECONDS)}"
-
-
-def _of_key(key: Resource) -> Iterator[str]:
+def _key(key: Resource) -> Iterator[str]:
     yield f"deleted {_days(key.get('PendingWindowInDays', 30))} after somebody asks for it"
+    yield "rotates" if key.get("EnableKeyRotation") else "DOES NOT ROTATE"
 
 
-def _of_archive(archive: Resource) -> Iterator[str]:
-    yield _days(archive["RetentionDays"]) if archive.get("RetentionDays") else "for ever"
+def _secret(_: Resource) -> Iterator[str]:
+    yield "for ever"
 
 
-def _nothing_more(_: Resource) -> Iterable[str]:
-    return ()
-
-
-RETENTION: Final[Mapping[str, Callable[[Resource], Iterable[str]]]] = {
-    "AWS::DynamoDB::GlobalTable": _of_table,
-    "AWS::DynamoDB::Table": _of_table,
-    "AWS::Events::Archive": _of_archive,
-    "AWS::KMS::Key": _of_key,
-    "AWS::KMS::ReplicaKey": _of_key,
-    "AWS::Logs::LogGroup": _of_log_group,
-    "AWS::S3::Bucket": _of_bucket,
-    "AWS::SQS::Queue": _of_queue,
-    "AWS::SecretsManager::Secret": _nothing_more,
+STORES: Final[Mapping[str, Callable[[Resource], Iterator[str]]]] = {
+    "AWS::S3::Bucket": _bucket,
+    "AWS::DynamoDB::GlobalTable": _table,
+    "AWS::DynamoDB::Table": _table,
+    "AWS::SecretsManager::Secret": _secret,
+    "AWS::SQS::Queue": _queue,
+    "AWS::Logs::LogGroup": _log_group,
+    "AWS::KMS::Key": _key,
 }
-
-# What encrypts a store of which the template names no key.
-KEYS_OF_SERVICES: Final[Mapping[str, str]] = {
-    "AWS::CloudTrail::Trail": "the bucket's key",
-    "AWS::DynamoDB::GlobalTable": "a key of DynamoDB",
-    "AWS::DynamoDB::Table": "a key of DynamoDB",
-    "AWS::Events::Archive": "a key of EventBridge",
-    "AWS::Events::EventBus": "a key of EventBridge",
-    "AWS::Logs::LogGroup": "a key of CloudWatch",
-    "AWS::S3::Bucket": "keys of S3",
-    "AWS::SNS::Topic": "no key",
-    "AWS::SQS::Queue": "a key of SQS",
-    "AWS::SecretsManager::Secret": "a key of Secrets Manager",
-    "AWS::StepFunctions::StateMachine": "a key of Step Functions",
-}
-
-
-def _encrypted(stack: Stack, names: Names) -> Iterator[tuple[str, Fact]]:
-    for logical_id, resource in stack.resources.items():
-        name, kind, properties = names.of(stack, logical_id), resource["Type"], resource.get("Properties", {})
-        if kind in {"AWS::KMS::Key", "AWS::KMS::ReplicaKey"}:
-            yield from plain(name, _of_rotation(kind, properties))
-        elif keys := sorted({names.arn(stack, key) for key in _keys(properties)}):
-            yield from plain(name, keys)
-        elif kind == "AWS::SQS::Queue" and properties.get("SqsManagedSseEnabled") is False:
-            yield name, Fact("", "NOT ENCRYPTED")
-        elif kind in KEYS_OF_SERVICES:
-            yield name, Fact("", KEYS_OF_SERVICES[kind])
-
-
-def _of_rotation(kind: str, key: Resource) -> Iterator[str]:
-    if kind == "AWS::KMS::ReplicaKey":
-        yield "rotates with its primary"
-    elif key.get("EnableKeyRotation"):
-        yield f"rotates every {key.get('RotationPeriodInDays', 365)} days"
-    else:
-        yield "DOES NOT ROTATE"
 
 
 def _keys(value: object) -> Iterator[Any]:
-    """Values of every property that names a KMS key, however deep."""
+    """Yield the value of every property that names a KMS key, however deep."""
     match value:
         case Mapping():
             for name, part in value.items():
@@ -179,7 +121,3 @@ def _keys(value: object) -> Iterator[Any]:
 
 def _days(count: float | str) -> str:
     return "1 day" if count == 1 else f"{count if isinstance(count, str) else format(count, 'g')} days"
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
