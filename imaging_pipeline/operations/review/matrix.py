@@ -12,12 +12,12 @@ from imaging_pipeline.operations.review.names import ANYTHING, Names, references
 from imaging_pipeline.operations.review.rights import ASSUMED_BY, BOUNDARY, THROUGH
 from runtime.contract.names import Output
 
-Column = Literal["raw", "records", "secret", "PHI key", "results", "events", "research key", "other"]
+Column = Literal["raw", "records", "secret", "PHI key", "results", "events", "RES key", "other"]
 Matrix = Mapping[str, Mapping[Column, str]]
 """Letters by who has the rights, and by column."""
 
 PHI_ZONE: Final[tuple[Column, ...]] = ("raw", "records", "secret", "PHI key")
-RESEARCH_ZONE: Final[tuple[Column, ...]] = ("results", "events", "research key")
+RESEARCH_ZONE: Final[tuple[Column, ...]] = ("results", "events", "RES key")
 COLUMNS: Final[tuple[Column, ...]] = (*PHI_ZONE, *RESEARCH_ZONE, "other")
 PUBLISHED: Final[Mapping[str, Column]] = {
     Output.RAW_BUCKET_NAME: "raw",
@@ -60,26 +60,28 @@ LETTERS: Final[Mapping[str, re.Pattern[str]]] = {
         "X": r"lambda:Invoke\w+|states:(Start|Stop|Redrive)\w+|sts:AssumeRole",
     }.items()
 }
+SEVERAL: Final = re.compile(rf"{ANYTHING}$|{ANYTHING} but |`arn(:[^:]*){{4}}:(table/|secret:|key/)?[^:/`]*\*")
+"""Anything, and ARNs that stand for resources of several names."""
 LOOKS: Final = re.compile(r"\w+:(Describe|Get|List|ConditionCheck)\w+")
 ORDER: Final = "RLWTDEXA*"
 LEGEND: Final = """\
 R reads contents, L lists names or reads settings, W writes or deletes, T tags, D decrypts, E encrypts, X starts or \
-invokes, A does something else, * does everything. Columns: raw objects; records: ledger, audit, queues, reports and \
-access logs of the PHI zone; secret: the pseudonym key; results: de-identified objects; events: bus, topic and link \
-audit of the research zone; other: functions, workflows, logs, and anything outside the stage.\
+invokes, A does something else, * does everything. PHI zone: raw objects; records, that is ledger, audit, queues, \
+reports and access logs; secret, the pseudonym key; the zone's key. Research zone: results; events, that is bus, topic \
+and audit of links; the zone's key. Other: functions, workflows, logs, and anything outside the stage.\
 """
 
 
 def matrix(stacks: Sequence[Stack], names: Names, rights: Facts) -> Matrix:
     """Return the letters of whoever has rights to data; prohibitions and conditions don't count."""
-    columns = _columns(stacks, names)
+    column_of = columns(stacks, names)
     services: dict[str, set[Column]] = {}
     for stack in stacks:
-        for logical_id, resource in stack.resources.items():
-            if column := columns.get(names.of(stack, logical_id)):
-                services.setdefault(resource["Type"].split("::")[1].lower(), set()).add(column)
+        for logical_id, resource in stack.of_type(*STORES):
+            service = resource["Type"].split("::")[1].lower()
+            services.setdefault(service, set()).add(column_of[names.of(stack, logical_id)])
     return {
-        subject: {column: found for column in COLUMNS if (found := _letters(facts, column, columns, services))}
+        subject: {column: found for column in COLUMNS if (found := _letters(facts, column, column_of, services))}
         for subject, facts in rights.items()
     }
 
@@ -109,9 +111,9 @@ def _cell(now: str, base: str) -> str:
     return "".join(mark + letter for mark, letter in marks if letter in now + base)
 
 
-def _columns(stacks: Sequence[Stack], names: Names) -> Mapping[str, Column]:
+def columns(stacks: Sequence[Stack], names: Names) -> Mapping[str, Column]:
     """Return the column of each store by its name."""
-    columns: dict[str, Column] = {}
+    found: dict[str, Column] = {}
     for stack in stacks:
         published = {
             logical_id: column
@@ -120,36 +122,35 @@ def _columns(stacks: Sequence[Stack], names: Names) -> Mapping[str, Column]:
         }
         research_keys = {
             key
-            for logical_id, column in published.items()
-            if column == "results"
-            for key in references(stack.resources[logical_id]["Properties"].get("BucketEncryption"))
+            for logical_id, bucket in stack.of_type("AWS::S3::Bucket")
+            if published.get(logical_id) == "results"
+            for key in references(bucket["Properties"].get("BucketEncryption"))
         }
         for logical_id, resource in stack.of_type(*STORES):
-            by_type: Column = "research key" if logical_id in research_keys else STORES[resource["Type"]]
-            columns[names.of(stack, logical_id)] = published.get(logical_id, by_type)
-    return columns
+            by_type: Column = "RES key" if logical_id in research_keys else STORES[resource["Type"]]
+            found[names.of(stack, logical_id)] = published.get(logical_id, by_type)
+    return found
 
 
 def _letters(
-    facts: Iterable[Fact], column: Column, columns: Mapping[str, Column], services: Mapping[str, set[Column]]
+    facts: Iterable[Fact], column: Column, column_of: Mapping[str, Column], services: Mapping[str, set[Column]]
 ) -> str:
     found = {
         letter
         for fact in facts
         if not fact.says.startswith(PROHIBITION) and fact.about not in {ASSUMED_BY, BOUNDARY}
+        if column in _meant(fact, column_of, services)
         for letter in _of_action(fact.says)
-        if column in _meant(fact, columns, services)
     }
     return "".join(letter for letter in ORDER if letter in found)
 
 
-def _meant(fact: Fact, columns: Mapping[str, Column], services: Mapping[str, set[Column]]) -> Iterable[Column]:
+def _meant(fact: Fact, column_of: Mapping[str, Column], services: Mapping[str, set[Column]]) -> Iterable[Column]:
     """Return the columns a right is about; a part of a resource counts as all of it."""
     if THROUGH in fact.about:  # of a VPC endpoint, which gives nobody a right
         return ()
-    name = fact.about.partition(" (`")[0]
-    if name != ANYTHING and not name.startswith(f"{ANYTHING} but "):
-        return (columns.get(name, "other"),)
+    if not SEVERAL.match(fact.about):
+        return (column_of.get(fact.about.partition(" (`")[0], "other"),)
     service = fact.says.partition(":")[0]
     return services.get(service, ("other",)) if service.isalnum() else COLUMNS
 

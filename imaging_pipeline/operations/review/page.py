@@ -19,13 +19,14 @@ from imaging_pipeline.operations.review.assembly import Stack
 from imaging_pipeline.operations.review.facts import Facts, Lines, compared, difference, statements
 from imaging_pipeline.operations.review.matrix import LEGEND, Matrix, matrix, rows, spanning
 from imaging_pipeline.operations.review.names import Names, references
-from imaging_pipeline.operations.review.release import access, addresses, profile, profile_name, variables
+from imaging_pipeline.operations.review.release import access, addresses, profile, profile_name, variable
 from imaging_pipeline.operations.review.rights import THROUGH, Rights, gains
 from runtime.contract.names import Output
 
 WIDTH: Final = 100
 OBJECTS_PER_DAY: Final = 10_000
 NOUN: Final = re.compile(r"( (?:event bus|log group|state machine|\S+))$")
+SERVICE: Final = ".amazonaws.com"
 LONGEST_CONDITION: Final = 70
 HEAD: Final = "What is deployed"
 ZONES: Final = "Who reads, writes and decrypts"
@@ -74,7 +75,7 @@ class Review:
             "What leaves the hospital": {**by_profile, **access(self._stacks, self._names, self._rights)},
             "What is kept, for how long, by which key": stores.kept(self._stacks, self._names),
             f"What it costs, at list prices of {DATE}": self._cost(),
-            "Who hears alarms": dict(self._alarms()),
+            "Who hears alarms": dict(sorted(self._alarms())),
         }
 
     def _deployed(self) -> Iterator[tuple[str, str]]:
@@ -83,13 +84,10 @@ class Review:
             protected = "on" if stack.properties.get("terminationProtection") else "OFF"
             yield stack.name, f"{place}, termination protection {protected}"
         for stack in self._stacks:
-            if version := variables(stack).get("CODE_VERSION"):
-                yield "code", str(version)[:12]
+            for version in variable(stack, "CODE_VERSION"):
+                yield "code", version[:12]
             if name := profile_name(stack):
                 yield "profile", name
-            for logical_id, machine in stack.of_type("AWS::StepFunctions::StateMachine"):
-                if machine["Properties"].get("StateMachineType") == "EXPRESS":
-                    yield self._names.of(stack, logical_id), "EXPRESS"
 
     def _cost(self) -> Lines:
         """Cost of the stack with the workflow; the estimate may not know the structure of another revision."""
@@ -124,10 +122,11 @@ def page(now: Review, base: Review | None, compared_with: str) -> Iterator[str]:
         yield from ("", "## Who gains rights", "", *_gains(gains(now.rights, base.rights)))
     yield from ("", f"## {ZONES}", "", *_table(list(rows(now.matrix, base and base.matrix))), "")
     yield from _wrapped(LEGEND, "")
-    let_in = {"let in by policies of resources (below)": ", ".join(now.services)}
+    let_in = {"let in by policies of resources (below)": ", ".join(now.services) or "nobody"}
     yield from ("", *_bullets({**lines.pop(ZONES), **let_in}))
     for title, said in lines.items():
-        yield from ("", f"## {title}", "", *_bullets(said))
+        if said:
+            yield from ("", f"## {title}", "", *_bullets(said))
 
 
 def details(now: Review, base: Review | None) -> Iterator[str]:
@@ -143,11 +142,11 @@ def details(now: Review, base: Review | None) -> Iterator[str]:
 
 
 def _gains(gained: Facts) -> Iterator[str]:
-    """Write what roles and people gain; of services, this account and VPC endpoints the number is enough here."""
+    """Write what anybody gains; of services and through VPC endpoints the number is enough here."""
     first = {
         subject: frozenset(fact for fact in facts if THROUGH not in fact.about)
         for subject, facts in gained.items()
-        if not _aws(subject)
+        if not subject.endswith(SERVICE)
     }
     bearers: dict[str, list[str]] = {}
     for subject, text in statements(first, longest_condition=LONGEST_CONDITION):
@@ -158,9 +157,9 @@ def _gains(gained: Facts) -> Iterator[str]:
             yield from _wrapped(f"! {_together(subjects)}: {text}", "!   ")
         yield "```"
     else:
-        yield "No role, and nobody outside."
+        yield "Nobody."
     if others := sum(map(len, gained.values())) - sum(map(len, first.values())):
-        yield from ("", f"Services, this account or VPC endpoints gain {others} more: see changed rights below.")
+        yield from ("", f"Services, or whoever comes through a VPC endpoint, gain {others} more: see below.")
 
 
 def _cost(templates: Templates) -> Lines:
@@ -185,7 +184,7 @@ def _short(subject: str) -> str:
 
 
 def _aws(subject: str) -> bool:
-    return subject == "this account" or subject.endswith(".amazonaws.com")
+    return subject == "this account" or subject.endswith(SERVICE)
 
 
 def _bullets(lines: Lines) -> Iterator[str]:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from imaging_pipeline.operations.review.assembly import Stack
+from imaging_pipeline.operations.review.assembly import Resource, Stack
 from imaging_pipeline.operations.review.facts import Lines
 from imaging_pipeline.operations.review.names import Names, references
 from imaging_pipeline.operations.review.rights import ASSUMED_BY, Rights, listed
@@ -28,13 +29,13 @@ print(ruleset.profile.content_hash(ruleset.digest))
 """Asks the deployed code for the hash that it stamps into ledger and results."""
 
 
-def variables(stack: Stack) -> Mapping[str, Any]:
-    """Return what the functions' environments say, all together."""
-    return {
-        name: value
+def variable(stack: Stack, name: str) -> dict[str, Resource]:
+    """Return the values that functions have in a variable of their environment, and one of these functions for each."""
+    environments = [
+        (function["Properties"], function["Properties"].get("Environment", {}).get("Variables", {}))
         for _, function in stack.of_type("AWS::Lambda::Function")
-        for name, value in function["Properties"].get("Environment", {}).get("Variables", {}).items()
-    }
+    ]
+    return {str(variables[name]): function for function, variables in environments if name in variables}
 
 
 def profile_name(stack: Stack) -> str:
@@ -52,11 +53,9 @@ def profile(stack: Stack) -> Lines:
 
 def _profile(stack: Stack) -> tuple[str, Path]:
     """Return the profile's name and the folder of the code that has it."""
-    for _, function in stack.of_type("AWS::Lambda::Function"):
-        properties = function["Properties"]
-        name = properties.get("Environment", {}).get("Variables", {}).get("PROFILE")
-        if name and stack.folder:
-            return str(name), stack.folder / f"asset.{properties['Code'].get('S3Key', '').removesuffix('.zip')}"
+    for name, function in variable(stack, "PROFILE").items():
+        if stack.folder:
+            return name, stack.folder / f"asset.{function['Code'].get('S3Key', '').removesuffix('.zip')}"
     return "", Path()
 
 
@@ -75,6 +74,7 @@ def _released(profile: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{verdict.rstrip('e')}ed {condition.replace('-', ' ')}".strip(), ", ".join(risks)
 
 
+@cache
 def _hash(name: str, code: Path) -> str:
     # Without bytecode, which would become part of the asset.
     command = [sys.executable, "-B", "-c", HASH, name]

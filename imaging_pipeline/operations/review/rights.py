@@ -46,7 +46,7 @@ class Rights:
             for logical_id, _ in stack.of_type(*PRINCIPALS)
         }
         facts = collected(found for stack in stacks for found in self._all(stack))
-        actors = set(self._roles.values())
+        actors = sorted(set(self._roles.values()))
         self.of_roles: Facts = {actor: facts.get(actor, frozenset()) for actor in actors}
         self.of_others: Facts = {subject: of_it for subject, of_it in facts.items() if subject not in actors}
 

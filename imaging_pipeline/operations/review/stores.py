@@ -17,12 +17,14 @@ DAY_SECONDS: Final = 86_400
 
 def kept(stacks: Sequence[Stack], names: Names) -> Lines:
     """Return what is true of each store, by its name."""
-    return {
-        names.of(stack, logical_id): "; ".join(_of_store(stack, resource, names))
-        for kind in STORES
+    found = [
+        (kind, names.of(stack, logical_id), "; ".join(_of_store(stack, resource, names)))
         for stack in stacks
-        for logical_id, resource in stack.of_type(kind)
-    }
+        for logical_id, resource in stack.of_type(*STORES)
+        for kind in [resource["Type"]]
+    ]
+    order = list(STORES)
+    return {name: words for kind, name, words in sorted(found, key=lambda each: (order.index(each[0]), each[1]))}
 
 
 def _of_store(stack: Stack, resource: Resource, names: Names) -> Iterator[str]:
