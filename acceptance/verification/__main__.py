@@ -35,7 +35,7 @@ from acceptance.verification.run import Run, new_run_id
 from cli.stage import OperationError
 from imaging_pipeline.stages.config import StageConfig
 from imaging_pipeline.stages.definitions import StageError, stage_config
-from runtime.observability.redaction import silence
+from runtime.observability.redaction import suppress_diagnostics
 
 CHECKS: Final[Sequence[Check]] = (
     cleanup.leftovers,
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.exit(2, f"{trouble(error)}\n")
     page = Page(as_json=options.json)
     try:
-        with silence(), ExitStack() as made:
+        with suppress_diagnostics(), ExitStack() as made:
             page.add(CHECKS[0].line(run))
             made.callback(lambda: page.add(cleanup.own.line(run)))
             for check in CHECKS[1:]:

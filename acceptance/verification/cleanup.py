@@ -20,10 +20,11 @@ from acceptance.verification.operations import report_folders
 from acceptance.verification.run import IN_WORK, Run, beginning_of, is_run_id
 from runtime.aws import storage
 from runtime.aws.audit import study_of
-from runtime.contract.ledger import LedgerStatus
+from runtime.contract.ledger import STUDY_ITEMS, LedgerStatus
 from runtime.contract.names import Output
 from runtime.contract.objects import ObjectCoordinates
-from runtime.ledger.rows import hashed
+from runtime.ledger.claims import claim_item
+from runtime.ledger.table import hashed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -101,11 +102,12 @@ class Removal:
         records = [record for each in objects for record in run.stage.audit.of_subject(each.object_id)]
         # One study, whose UID no other patient has, whatever a profile makes of patients' ids.
         studies = {study_of(record.output_key) for record in records if record.output_key}
-        run.stage.ledger.forget(
-            {each.object_id for each in objects},
-            sop_instance_uids=sop_instance_uids(run.id),
-            study_ids=[hashed(study_instance_uid(run.id))],
-        )
+        for item in (
+            *{each.object_id for each in objects},
+            *map(claim_item, sop_instance_uids(run.id)),
+            STUDY_ITEMS + hashed(study_instance_uid(run.id)),
+        ):
+            run.stage.ledger.table.delete(item)
         self.removed.append("ledger's rows")
         results = sum(self._delete(run.processed_bucket, f"{study}/") for study in studies)
         raw = self._delete(run.raw_bucket, run.prefix)

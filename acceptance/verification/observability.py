@@ -12,7 +12,7 @@ from acceptance.verification.objects import PATIENT_NAME, Sample
 from acceptance.verification.operations import ARRIVAL_SECONDS
 from acceptance.verification.run import Run
 from imaging_pipeline.stages.setting_types import LOG_RETENTION
-from runtime.aws.executions import stepfunctions_client
+from runtime.aws.clients import client as aws_client
 from runtime.contract.names import STEPS, Function, Output
 
 
@@ -89,7 +89,7 @@ def tracing_functions(run: Run) -> Judgement:
 @check("X-Ray: on for workflows", emulator="ignores the traces of workflows")
 def tracing_workflows(run: Run) -> Judgement:
     """Look whether state machines trace as the stage says."""
-    states = stepfunctions_client()
+    states = aws_client("stepfunctions")
     seen = {}
     for name, machine in (("workflow", Output.STATE_MACHINE_ARN), ("replay workflow", Output.REPLAY_STATE_MACHINE_ARN)):
         described = states.describe_state_machine(stateMachineArn=run.stage.output(machine))

@@ -17,7 +17,7 @@ from acceptance.verification.objects import EXPECTED
 from acceptance.verification.run import Run
 from acceptance.verification.storage import encryption_of, expected_encryption
 from cli.operations.dead_letters import DeadLetters, Edge
-from runtime.aws.executions import stepfunctions_client
+from runtime.aws.clients import client as aws_client
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import METRIC_NAMESPACE, STAGE_DIMENSION, Metric, Output
 from runtime.observability.redaction import error_code
@@ -113,7 +113,7 @@ def report(run: Run) -> Judgement:
 
 def report_folders(run: Run) -> list[str]:
     """Return the prefixes of what the run's replay reported; none where nothing was replayed."""
-    client = stepfunctions_client()
+    client = aws_client("stepfunctions")
     machine = run.stage.output(Output.REPLAY_STATE_MACHINE_ARN)
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:{run.replay_name}"
     try:

@@ -9,7 +9,7 @@ from functools import partial
 from acceptance.verification.check import Check, Judgement, check, same, until
 from acceptance.verification.objects import EXPECTED, Sample
 from acceptance.verification.run import VERDICT_SECONDS, Run
-from runtime.aws.executions import stepfunctions_client
+from runtime.aws.clients import client as aws_client
 from runtime.contract.audit import AuditEvent, verdict_record_id
 from runtime.contract.names import Output
 from runtime.contract.replay import ReplayFilter, ReplayInput
@@ -54,7 +54,7 @@ def audit_records(run: Run) -> Judgement:
 def replay(run: Run) -> Judgement:
     """Start the replay workflow over the run's prefix, and wait for its end."""
     asked = ReplayInput(prefix=run.prefix, filter=ReplayFilter(requested_at=run.after_last_verdict()))
-    client = stepfunctions_client()
+    client = aws_client("stepfunctions")
     execution = client.start_execution(
         stateMachineArn=run.stage.output(Output.REPLAY_STATE_MACHINE_ARN),
         name=run.replay_name,

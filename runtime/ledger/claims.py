@@ -59,7 +59,7 @@ class Claims:
 
     def claim(self, sop_instance_uid: str, object_id: str, fingerprint: Fingerprint) -> Claim:
         """Claim a SOP instance for an object version unless another holds it; return the claim that stands."""
-        name = _item_name(sop_instance_uid)
+        name = claim_item(sop_instance_uid)
         condition = f"{UNKNOWN} OR #holder = :holder"
         self._table.update(
             name, _CLAIMED + _COUNTED, _values(object_id, fingerprint), condition=condition, expires=True
@@ -71,7 +71,7 @@ class Claims:
 
     def holder(self, sop_instance_uid: str) -> str | None:
         """Return the id of the object version that holds a SOP instance; None where none does."""
-        item = self._table.get(_item_name(sop_instance_uid))
+        item = self._table.get(claim_item(sop_instance_uid))
         return None if item is None else str(item["holder"])
 
     def change(
@@ -101,11 +101,12 @@ class Claims:
         update, values = _CLAIMED, _values(object_id, fingerprint) | {":seen": seen.revision}
         if delivered_as is not None:
             update, values = f"{update}, #output_key = :output_key", values | {":output_key": delivered_as}
-        name = _item_name(sop_instance_uid)
+        name = claim_item(sop_instance_uid)
         return self._table.update(name, update + _COUNTED, values, condition="#revision = :seen", expires=True)
 
 
-def _item_name(sop_instance_uid: str) -> str:
+def claim_item(sop_instance_uid: str) -> str:
+    """Return the name of the item that holds the claim on a SOP instance."""
     return f"instance#{hashed(sop_instance_uid)}"
 
 

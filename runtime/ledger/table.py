@@ -119,6 +119,10 @@ class LedgerTable:
             return False
         return True
 
+    def delete(self, name: str) -> None:
+        """Delete an item of what was removed on purpose, raw object and all. No function has the right to."""
+        self.client.delete_item(TableName=self._name, Key=_encoded({LedgerAttribute.OBJECT_ID: name}))
+
     def query(
         self, index: LedgerIndex, value: str, between: tuple[str, str] | None = None, *, attributes: Sequence[str] = ()
     ) -> Iterator[dict[str, Any]]:

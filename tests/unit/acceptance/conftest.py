@@ -30,11 +30,13 @@ from acceptance.verification.run import Run, new_run_id
 from cli.operations.dead_letters import QUEUES
 from imaging_pipeline.stages.config import StageConfig
 from runtime.aws.audit import AuditLog
+from runtime.aws.clock import now
 from runtime.contract.audit import AuditEvent, AuditRecord, verdict_record_id
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.names import PROJECT, Output
 from runtime.contract.objects import ExecutionInput, ObjectCoordinates
-from runtime.ledger.rows import Ledger, hashed, now
+from runtime.ledger.rows import Ledger
+from runtime.ledger.table import hashed
 from tests.unit.audit_tables import audit_log
 from tests.unit.conftest import AUDIT_TABLE, LEDGER_TABLE, PROCESSED, RAW, Buckets
 

@@ -128,7 +128,7 @@ def overwritten(stage: Stage) -> None:
 case(verdicts.replay, lambda stage: replays(stage, status="FAILED"), "FAILED", given=replays)
 case(
     verdicts.replayed_verdicts,
-    lambda stage: stage.run.stage.ledger._client.update_item(
+    lambda stage: stage.run.stage.ledger.table.client.update_item(
         TableName=LEDGER_TABLE,
         Key={"object_id": {"S": stage.run.coordinates(Sample.CONFLICT).object_id}},
         UpdateExpression="SET #s = :s",

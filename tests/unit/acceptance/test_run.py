@@ -29,8 +29,11 @@ from runtime.aws.storage import SINGLE_PUT_LIMIT
 from runtime.contract.events import RevisionCause
 from runtime.deidentification.risks import assess_risks
 from runtime.dicom.checks.compliance import check_compliance
+from runtime.ledger.claims import Claims
 from runtime.ledger.fingerprint import Fingerprint
-from runtime.ledger.rows import Ledger, StudyRevision, hashed
+from runtime.ledger.rows import Ledger
+from runtime.ledger.studies import Studies, StudyRevision
+from runtime.ledger.table import hashed
 from tests.unit.acceptance.conftest import BUS, OPERATIONS, Answers, Pipeline
 from tests.unit.conftest import LEDGER_TABLE, PROCESSED, RAW
 from tests.unit.dicom.builder import header_of
@@ -115,9 +118,9 @@ def test_should_remove_everything_but_the_audit_records(run: Run, ledger: Ledger
 def test_should_forget_instances_and_study_too(run: Run, ledger: Ledger) -> None:
     run.rows()
     for uid in sop_instance_uids(run.id):
-        ledger.claim(uid, "0" * 32, Fingerprint(size=1, etag="e"))
+        Claims(ledger.table).claim(uid, "0" * 32, Fingerprint(size=1, etag="e"))
     revision = StudyRevision(revision=1, digest="d", cause=RevisionCause.COMPLETE, objects=6, claimed_at="2026")
-    ledger.revise_study(hashed(study_instance_uid(run.id)), None, revision)
+    Studies(ledger.table).revise(hashed(study_instance_uid(run.id)), None, revision)
     assert len(items()) == 6 + 4 + 1
 
     assert cleanup.own.line(run).outcome is Outcome.OK

@@ -149,9 +149,11 @@ def watched(functions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -
     session = boto3.DEFAULT_SESSION
     assert session is not None
     for operation, document in answers.items():
-        session.events.register_first(
-            f"before-send.{operation}", lambda request, document=document, **_: http_answer(request, document)
-        )
+
+        def answer(request: Any, document: Any = document, **_: Any) -> Any:
+            return http_answer(request, document)
+
+        session.events.register_first(f"before-send.{operation}", answer)
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
