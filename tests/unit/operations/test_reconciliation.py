@@ -80,7 +80,7 @@ def test_should_record_as_ignored_what_is_not_accepted_and_lost_its_event(
         report = stage.invoke("reconciliation", {})
         assert (report["ignored"], report["missing"], report["unaccounted"]) == (1, 0, [])
     assert stage.row(coordinates).status is LedgerStatus.IGNORED
-    assert unaccounted() == [0]
+    assert set(unaccounted()) == {0}  # a value for each minute
 
 
 def test_should_leave_to_a_replay_what_was_ignored_and_is_accepted_now(

@@ -3,11 +3,13 @@
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.client import BaseClient
 
 from runtime.aws.executions import Executions
@@ -137,6 +139,10 @@ def contested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "open", open_second)
 
 
+def _answer(document: Any, request: Any, **_: Any) -> AWSResponse:
+    return http_answer(request, document)
+
+
 @pytest.fixture
 def watched(functions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer what moto knows nothing of, and lose patience with a replay after one look."""
@@ -149,10 +155,7 @@ def watched(functions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -
     session = boto3.DEFAULT_SESSION
     assert session is not None
     for operation, document in answers.items():
-
-        def answer(request: Any, document: Any = document, **_: Any) -> Any:
-            return http_answer(request, document)
-
+        answer: Any = partial(_answer, document)
         session.events.register_first(f"before-send.{operation}", answer)
 
     def interrupt(_: float) -> None:
