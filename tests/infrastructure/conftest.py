@@ -102,16 +102,18 @@ class StageTemplate:
 
 
 def joined(value: Any) -> str:
-    """The text of a string or Fn::Join, with each reference as `${...}`, the way Fn::Sub would write it."""
+    """The text of a string, Fn::Sub or Fn::Join, with each reference as `${...}`, the way Fn::Sub would write it."""
     match value:
-        case str():
-            return value
+        case str(text) | {"Fn::Sub": str(text)}:
+            return text
         case {"Fn::Join": [separator, parts]}:
             return str(separator).join(joined(part) for part in parts)
         case {"Ref": name}:
             return f"${{{name}}}"
         case {"Fn::GetAtt": [name, attribute]}:
             return f"${{{name}.{attribute}}}"
+        case {"Fn::Select": [index, {"Fn::Split": [separator, {"Ref": name}]}]}:
+            return f"${{{name}.split({separator!r})[{index}]}}"
         case {"Fn::GetStackOutput": {"StackName": stack, "OutputName": name}}:
             return f"${{{stack}.{name}}}"
     raise TypeError(f"not a text: {value}")

@@ -15,7 +15,7 @@ from imaging_pipeline.stages.definitions import StageError, stage_config
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list, joined
 from tests.infrastructure.key_use import KeyUse
 from tests.infrastructure.options import OPTIONS
-from tests.infrastructure.test_snapshots import readable
+from tests.infrastructure.snapshots import Differences, differences, readable
 
 ELSEWHERE = "eu-west-1"
 SETTINGS: dict[str, Any] = {"replica_region": ELSEWHERE, "alert_emails": "a@example.org"}
@@ -70,10 +70,10 @@ def test_should_replicate_nothing_by_default(every_stage: StageTemplate) -> None
     assert "ReplicaRegions" not in every_stage.one("AWS::SecretsManager::Secret")
 
 
-def test_should_deploy_the_replicas_that_the_snapshot_shows(snapshot: SnapshotAssertion) -> None:
+def test_should_deploy_the_replicas_that_the_snapshot_shows(prod: StageTemplate, snapshot: SnapshotAssertion) -> None:
     stage = replicated()
     assert readable(stage.replica_json) == snapshot(extension_class=JSONSnapshotExtension, name="replica")
-    assert readable(stage.json) == snapshot(extension_class=JSONSnapshotExtension, name="stage")
+    assert differences(prod, stage) == snapshot(extension_class=Differences, name="stage")
 
 
 def test_should_deploy_the_replicas_first_and_by_no_custom_resource() -> None:

@@ -9,13 +9,12 @@ import pytest
 from aws_cdk.aws_logs import RetentionDays
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.json import JSONSnapshotExtension
 
 from imaging_pipeline.stages.definitions import StageError, stage_config
 from imaging_pipeline.stages.setting_types import LOG_RETENTION
 from runtime.contract.ledger import LedgerAttribute
 from tests.infrastructure.conftest import OVERRIDES, StageTemplate, as_list
-from tests.infrastructure.test_snapshots import readable
+from tests.infrastructure.snapshots import Differences, differences
 
 EVERY_RETENTION: dict[str, Any] = {
     "raw_retention_days": "400",
@@ -33,9 +32,9 @@ def rule(stage: StageTemplate, bucket: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_should_keep_for_as_long_as_the_snapshot_shows(snapshot: SnapshotAssertion) -> None:
+def test_should_keep_for_as_long_as_the_snapshot_shows(prod: StageTemplate, snapshot: SnapshotAssertion) -> None:
     stage = StageTemplate("prod", **EVERY_RETENTION, **LOCK)
-    assert readable(stage.json) == snapshot(extension_class=JSONSnapshotExtension)
+    assert differences(prod, stage) == snapshot(extension_class=Differences)
 
 
 def test_should_expire_objects_and_then_their_versions() -> None:

@@ -7,10 +7,9 @@ from functools import cache
 from typing import Any
 
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.json import JSONSnapshotExtension
 
 from tests.infrastructure.conftest import StageTemplate, as_list, joined
-from tests.infrastructure.test_snapshots import readable
+from tests.infrastructure.snapshots import Differences, differences
 
 ARN = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/medical-imaging-pipeline-prod-data-events-eu-central-1"
 
@@ -29,8 +28,8 @@ def test_should_have_no_trail_by_default(every_stage: StageTemplate) -> None:
     assert "cloudtrail" not in json.dumps(every_stage.json)
 
 
-def test_should_deploy_the_trail_that_the_snapshot_shows(snapshot: SnapshotAssertion) -> None:
-    assert readable(with_trail().json) == snapshot(extension_class=JSONSnapshotExtension)
+def test_should_deploy_the_trail_that_the_snapshot_shows(prod: StageTemplate, snapshot: SnapshotAssertion) -> None:
+    assert differences(prod, with_trail()) == snapshot(extension_class=Differences)
 
 
 def test_should_record_requests_to_replicas_too() -> None:
