@@ -32,6 +32,8 @@ ASSIGNMENT = re.compile(
 )
 RANDOM_RUN = re.compile(r"(?=[A-Za-z+]*\d)(?=[\d+]*[A-Za-z])[A-Za-z0-9+]{16,}")
 """Letters and digits mixed, without a separator: no name is like that, and next to every random key is."""
+REFERENCE = re.compile(r"\$\{[\w.:]+\}")
+"""Another resource, as Fn::Sub and the snapshots write it."""
 HEXADECIMAL_KEY = re.compile(r"\b[0-9a-fA-F]{32,}\b")
 FINGERPRINTS = ("S3Key", "CODE_VERSION")
 """What holds the hash of something public: deployed code."""
@@ -51,7 +53,7 @@ def secrets_in(text: str) -> Iterator[str]:
         if re.search(pattern, text):
             yield kind
     for assignment in ASSIGNMENT.finditer(text):
-        if RANDOM_RUN.search(assignment["value"]) and "0123456789abcdef" not in assignment["value"]:
+        if RANDOM_RUN.search(REFERENCE.sub("", assignment["value"])) and "0123456789abcdef" not in assignment["value"]:
             yield f"random value: {assignment[0]}"
 
 
@@ -159,6 +161,7 @@ RANDOM = "q7Zx9Lw2Vb4Nm8Kd1Rt6Yp3Hs5Gf0JcA"
         "ey" + "JhbGciOiJIUzI1NiJ9.ey" + "JzdWIiOiIxMjM0NTYifQ.abcdefghijklmnop",
         "https://someone" + ":hunter2@example.org/simple",
         "password" + f' = "{RANDOM}"',
+        "password" + f' = "${{Stack}}{RANDOM}"',
         '"pseudonym_' + 'key": "' + "9b3e07d1c5a2f846" * 4 + '"',
         "/ro" + "ot/project/file",
         "/home" + "/alice/project",
@@ -177,6 +180,7 @@ def test_should_notice_what_must_not_be_tracked(planted: str) -> None:
         "arn:aws:iam::123456789012:root",
         "--hash=sha256:" + "0123456789abcdef" * 4,
         'secret_name="medical-imaging-pipeline-prod/pseudonym-key"',
+        '"PSEUDONYM_SECRET_ARN": "${PseudonymKeySecretD9269686}"',
     ],
 )
 def test_should_not_cry_wolf(harmless: str) -> None:
