@@ -5,14 +5,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
+import botocore.session
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.loaders import JSONFileLoader, Loader
+from botocore.loaders import Loader
 from moto import mock_aws
 from pydicom.data import get_testdata_file
 
@@ -56,17 +56,17 @@ os.environ.update(
 importlib.import_module("runtime.observability.entry_points")
 
 
-load_once = cache(JSONFileLoader().load_file)
+class SharedLoader(Loader):
+    """Loader of botocore's models of AWS's services that reads each once for the sessions of all tests."""
+
+    models: ClassVar[dict[tuple[object, ...], object]] = {}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cache = self.models
 
 
-class ServiceModels(JSONFileLoader):
-    """botocore's models of AWS's services, parsed once for the sessions of all tests."""
-
-    def load_file(self, file_path: str) -> Any:
-        return load_once(file_path)
-
-
-Loader.FILE_LOADER_CLASS = ServiceModels
+botocore.session.create_loader = SharedLoader
 
 
 def dicom_file(name: str) -> bytes:
