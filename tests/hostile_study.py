@@ -64,7 +64,7 @@ def _may_stay(marker: Marker, profile: Profile) -> bool:
     if marker.place not in (Place.TOP, Place.NESTED):
         return False
     rule = rule_for(marker.tag)
-    return rule is None or decide(rule, profile)[0] in (Action.KEEP, Action.CLEAN)
+    return rule is None or decide(rule, profile).action in (Action.KEEP, Action.CLEAN)
 
 
 class Found(NamedTuple):

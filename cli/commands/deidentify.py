@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace, files: list[Path], pseudonyms: Pseudonym
                     report.write(outcome.model_dump_json(exclude_none=True) + "\n")
                 if arguments.json:
                     sys.stdout.write(outcome.model_dump_json(exclude_none=True) + "\n")
-                outcomes.append(outcome.model_copy(update={"report": None}))
+                outcomes.append(outcome.model_copy(update={"report": None, "attributes": None}))
                 progress.show(outcomes)
         except BrokenProcessPool:
             progress.clear()

@@ -13,7 +13,7 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom._uid_dict import UID_dictionary
 from pydicom.datadict import dictionary_description, dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from cli.deidentification.explanation import Explanation, explain
+from cli.deidentification.explanation import Explanation, explain, word
 from cli.parser import add_json_argument, proposal
 from cli.profiles import DEFAULT_PROFILE, add_profile_argument
 from cli.tables import text_table
@@ -79,8 +79,8 @@ def attribute_text(tag: int, profiles: Iterable[Profile], sop_class_uid: str, cr
     """Return the attribute's row of the table and what each profile makes of it."""
     rows = [("PROFILE", "ACTION", "WHY")]
     for profile in profiles:
-        explanation = explain(Ruleset(profile), (tag,), sop_class_uid=sop_class_uid, creator=creator)
-        rows.append((profile.name, _action(explanation), explanation.reason))
+        explanation = explain(Ruleset(profile), tag, sop_class_uid=sop_class_uid, creator=creator)
+        rows.append((profile.name, _action(explanation), explanation.decision.reason))
     return f"{_heading(tag)}\n\n{_row_text(rule_for(tag))}\n{text_table(rows)}"
 
 
@@ -89,11 +89,11 @@ def profile_text(profile: Profile, sop_class_uid: str) -> str:
     ruleset = Ruleset(profile)
     rows = [("TAG", "ATTRIBUTE", "VR", "BASIC", "ACTION", "WHY")]
     for tag in _named_tags(profile):
-        explanation = explain(ruleset, (tag,), sop_class_uid=sop_class_uid)
+        explanation = explain(ruleset, tag, sop_class_uid=sop_class_uid)
         rule = rule_for(tag)
         basic = rule.basic if rule else "-"
         name, vr = _name_and_vr(tag)
-        rows.append((_digits(tag), name, vr, basic, _action(explanation), explanation.reason))
+        rows.append((_digits(tag), name, vr, basic, _action(explanation), explanation.decision.reason))
     return f"{_introduction(ruleset)}\n{text_table(rows)}\n{_REST}"
 
 
@@ -143,11 +143,12 @@ def _row_text(rule: Rule | None) -> str:
 
 def _action(explanation: Explanation) -> str:
     """Return the action in a word; of a compound one what it comes to."""
-    action = explanation.action
+    action, tag = explanation.decision.action, explanation.tag
     if not action.is_compound:
-        return f"{action} {explanation.meaning}"
+        return f"{action} {word(tag, action)}"
     if explanation.type is not None:
-        return f"{action}: {explanation.resolved} {explanation.meaning} (Type {explanation.type})"
+        resolved = explanation.resolved
+        return f"{action}: {resolved} {word(tag, resolved)} (Type {explanation.type})"
     by_type = ", ".join(f"{resolved} if Type {type_}" for type_, resolved in explanation.by_type.items())
     return f"{action}: {by_type}"
 

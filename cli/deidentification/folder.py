@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -15,6 +15,7 @@ from runtime.contract.models import Frozen
 from runtime.contract.objects import Finding, Severity
 from runtime.deidentification.engine import Deidentified, Deidentifier, RejectedError
 from runtime.deidentification.report import DeidentificationReport
+from runtime.deidentification.rules.decision import Decision
 from runtime.dicom.checks.compliance import check_compliance
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error, reported
@@ -46,6 +47,9 @@ class FileOutcome(Frozen):
     output_size: int = Field(default=0, description="bytes written")
     findings: tuple[Finding, ...] = ()
     report: DeidentificationReport | None = None
+    attributes: Mapping[str, Decision] | None = Field(
+        default=None, description="action that each attribute met, with its reason; all others are kept"
+    )
     problem: str | None = Field(default=None, description="of a conflict or failure: one sentence")
 
 
@@ -142,6 +146,7 @@ class FolderDeidentifier:
             output_size=_size(result) if verdict is Verdict.DELIVERED else 0,
             findings=tuple(reported(findings)),
             report=result.report,
+            attributes=result.attributes,
             problem="Another result has this key: two inputs share their UIDs, or the profile changed."
             if verdict is Verdict.CONFLICT
             else None,

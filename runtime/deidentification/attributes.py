@@ -1,4 +1,4 @@
-"""What happens to each attribute of one header: the actions of DICOM PS3.15 Table E.1-1a on encoded values."""
+"""The attributes of one header: what is decided for each, and the actions of DICOM PS3.15 Table E.1-1a."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from runtime.deidentification.identifiers import collect_identifiers
 from runtime.deidentification.pseudonyms import DateShift, Domain, PatientPseudonyms, Pseudonyms, cap_age
 from runtime.deidentification.residue import ResidueSearch, is_well_formed
 from runtime.deidentification.rewriting import Scope, encode_element
-from runtime.deidentification.rules.private import safe_private_attributes
+from runtime.deidentification.rules.decision import (
+    CAPPED_AGE,
+    MISREPRESENTED,
+    PROSE,
+    RESIDUE,
+    UNNAMED,
+    Decision,
+    inside,
+)
 from runtime.deidentification.rules.resolution import Ruleset
 from runtime.deidentification.rules.table import Action
-from runtime.deidentification.rules.types import attribute_type, resolve
+from runtime.deidentification.rules.types import AttributeType, attribute_type
 from runtime.deidentification.text import TextCleaner
+from runtime.dicom import tags
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
-from runtime.dicom.dictionary import dictionary_vr, effective_vr, is_compatible, is_in_dictionary
-from runtime.dicom.elements import Element, Item
+from runtime.dicom.dictionary import dictionary_vr, effective_vr, is_compatible
+from runtime.dicom.elements import Element, Encoding, Item, attribute_text
 from runtime.dicom.header import Header
 from runtime.dicom.nesting import data_set_codecs
-
-PATIENT_NAME: Final = 0x00100010
-PATIENT_ID: Final = 0x00100020
-ISSUER_OF_PATIENT_ID: Final = 0x00100021
-ACCESSION_NUMBER: Final = 0x00080050
-STUDY_ID: Final = 0x00200010
-SOP_CLASS_UID: Final = 0x00080016
-STUDY_INSTANCE_UID: Final = 0x0020000D
+from runtime.dicom.tags import is_private
 
 _LONGEST_PATH: Final = 3
 """Sequences around one that its path holds: no type needs more, and of a million deep items each holds its path."""
@@ -37,19 +39,18 @@ _TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
 _SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
 _PROSE: Final = frozenset(("LT", "ST", "UC", "UT"))
 """VRs of text that is long enough to say anything."""
-_NEEDING_JUDGEMENT: Final = frozenset((Action.KEEP, Action.CLEAN))
-"""Actions whose outcome depends on what the value is."""
 _DATE_VRS: Final = frozenset(("DA", "DT"))
-_CONTENT_ACTIONS: Final[Mapping[Action | None, Action]] = {
+_CONTENT_ACTIONS: Final[Mapping[Action, Action]] = {
     Action.CLEAN: Action.CLEAN,
     Action.DUMMY: Action.DUMMY,
     Action.MAP_UID: Action.DUMMY,
 }
 """What a rule for a sequence asks of the text in it; of references nothing but their UIDs is wanted."""
-_PRIVATE: Final = 0x10000
-_CODE_MEANING: Final = 0x00080104
-_CODE: Final = frozenset((0x00080100, 0x00080102, 0x00080103, 0x00080119, 0x00080120))
-"""CodeValue, CodingSchemeDesignator and -Version, LongCodeValue, URNCodeValue: say which, not what."""
+_CODE: Final = frozenset(
+    {tags.CODE_VALUE, tags.CODING_SCHEME_DESIGNATOR, tags.CODING_SCHEME_VERSION}
+    | {tags.LONG_CODE_VALUE, tags.URN_CODE_VALUE}
+)
+"""Attributes that say which code, not what it means."""
 
 
 class AttributeDeidentifier:
@@ -76,14 +77,14 @@ class AttributeDeidentifier:
     ) -> None:
         self._header = header
         self._ruleset = ruleset
+        self._decisions = ruleset.decisions
         self._also_clean = also_clean
-        self._actions = ruleset.actions
         self._pseudonyms = pseudonyms
         self._top_codecs = data_set_codecs(header, header.data_set.elements, DEFAULT_CODECS)
-        self.identifiers = collect_identifiers(header, ruleset.actions)
-        self.sop_class_uid = header.text(SOP_CLASS_UID) or ""
-        self.touched: list[tuple[int, Action]] = []
-        """tag and action of every element, at every depth, that a rule names or that no rule allows"""
+        self.identifiers = collect_identifiers(header, ruleset)
+        self.sop_class_uid = header.text(tags.SOP_CLASS_UID) or ""
+        self.decisions: list[tuple[Element, Decision]] = []
+        """elements, at every depth, with what was decided for each; those aside that stay since no rule names them"""
         self.cleaned: list[tuple[Element, bytes]] = []
         """elements whose text was cleaned, with the new value"""
         self.copied: list[Element] = []
@@ -101,9 +102,9 @@ class AttributeDeidentifier:
     def patient(self) -> PatientPseudonyms:
         """The patient's pseudonyms, within the scope of the issuer of PatientID."""
         return self._pseudonyms.patient(
-            self._top_level_text(PATIENT_ID),
-            self._top_level_text(ISSUER_OF_PATIENT_ID),
-            self._header.text(STUDY_INSTANCE_UID) or "",
+            self._top_level_text(tags.PATIENT_ID),
+            self._top_level_text(tags.ISSUER_OF_PATIENT_ID),
+            self._header.text(tags.STUDY_INSTANCE_UID) or "",
         )
 
     @cached_property
@@ -128,63 +129,94 @@ class AttributeDeidentifier:
 
     def top_scope(self) -> Scope:
         """Return the scope of the top-level data set."""
-        elements = self._header.data_set.elements
-        kept_private = self._kept_private(elements, self._top_codecs)
-        return Scope((), self._header.encoding, self._top_codecs, kept_private)
+        return self._scope((), self._header.data_set.elements, self._header.encoding, self._top_codecs)
 
     def enter(self, element: Element, item: Item, scope: Scope) -> Scope:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
         tag = element.tag
-        own_action = Action.CLEAN if tag in scope.kept_private else _CONTENT_ACTIONS.get(self._action(tag, scope))
-        return Scope(
-            (*scope.path[-_LONGEST_PATH:], tag),
-            item.encoding,
-            codecs,
-            self._kept_private(item.elements, codecs),
-            own_action or scope.content_action,
-            keeps_codes=own_action is not Action.DUMMY,
-        )
+        decision = scope.private.get(element.start) or self._ruleset.decide(tag).resolved(self._type(tag, scope))
+        action = Action.CLEAN if is_private(tag) else _CONTENT_ACTIONS.get(decision.action)
+        content = scope.content if action is None else inside(attribute_text(tag), action, decision.reason)
+        path = (*scope.path[-_LONGEST_PATH:], tag)
+        keeps_codes = action is not Action.DUMMY
+        return self._scope(path, item.elements, item.encoding, codecs, content, keeps_codes=keeps_codes)
 
-    def _action(self, tag: int, scope: Scope) -> Action | None:
-        """Return the simple action of the rule that names an attribute, None where none does."""
-        action = self._actions.get(tag)
-        if action is None or action in self._apply:
-            return action
-        return resolve(action, attribute_type(self.sop_class_uid, (*scope.path, tag)))
+    def _scope(
+        self,
+        path: tuple[int, ...],
+        elements: list[Element],
+        encoding: Encoding,
+        codecs: tuple[str, ...],
+        content: Decision | None = None,
+        *,
+        keeps_codes: bool = True,
+    ) -> Scope:
+        private = self._ruleset.decide_private_attributes(self._header, elements, codecs)
+        return Scope(path, encoding, codecs, private, content, keeps_codes)
 
     def decide(self, element: Element, scope: Scope) -> bytes | None:
         """Return an element's new encoding, empty to remove it, None to keep it and go into its items."""
-        tag = element.tag
-        if tag & _PRIVATE and tag not in scope.kept_private:
-            self.touched.append((tag, Action.REMOVE))
-            return b""
-        new = self._decide(element, scope)
+        decision = self._decide(element, scope)
+        if decision is not UNNAMED:
+            self.decisions.append((element, decision))
+        new = self._apply[decision.action](element, scope)
         if new is None and not element.items:
             self.copied.append(element)
         return new
 
-    def _decide(self, element: Element, scope: Scope) -> bytes | None:
+    def _decide(self, element: Element, scope: Scope) -> Decision:
+        """Decide what happens to an element, and why."""
         tag = element.tag
-        action = self._action(tag, scope)
-        if action is None:
-            if tag in scope.kept_private:
-                return self._private(element, scope)
-            if is_in_dictionary(tag) and not _contradicts_dictionary(element):
-                return self._unlisted(element, scope)
-            action = Action.REMOVE
-        elif action in _NEEDING_JUDGEMENT and _contradicts_dictionary(element):
-            type_ = attribute_type(self.sop_class_uid, (*scope.path, tag))
-            action = resolve(Action.REMOVE_OR_EMPTY_OR_DUMMY, type_)
-        self.touched.append((tag, action))
-        return self._apply[action](element, scope)
+        if is_private(tag):
+            return scope.private.get(element.start, self._ruleset.unlisted_private)
+        decision = self._decisions.get(tag) or self._ruleset.decide(tag)
+        if decision.action.is_compound:
+            return decision.resolved(self._type(tag, scope))
+        if decision.action is not Action.KEEP and decision.action is not Action.CLEAN:
+            return decision
+        if _contradicts_dictionary(element):
+            return MISREPRESENTED.resolved("3" if decision is UNNAMED else self._type(tag, scope))
+        if decision is UNNAMED:
+            return self._decide_unnamed(element, scope)
+        return self._decide_kept(element, decision) if decision.action is Action.KEEP else decision
 
-    def _keep(self, element: Element, scope: Scope) -> bytes | None:
-        if element.start in self._also_clean and _vr(element) in _TEXT_VRS:
-            return self._clean(element, scope)
-        if _vr(element) == "AS" and element.items is None:
-            return self._replace(element, scope, self._map_values(element, cap_age))
-        return None
+    def _decide_kept(self, element: Element, decision: Decision) -> Decision:
+        """Decide on a value whose attribute the profile keeps."""
+        vr = _vr(element)
+        if element.start in self._also_clean and vr in _TEXT_VRS:
+            return RESIDUE
+        if vr == "AS" and element.items is None and self._map_values(element, cap_age) != self._header.value(element):
+            return CAPPED_AGE
+        return decision
+
+    def _decide_unnamed(self, element: Element, scope: Scope) -> Decision:
+        """Decide on an attribute without a rule: of prose, inside a sequence with one, or in which residue was found.
+
+        What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
+        the sequence (DICOM PS3.15 E.3.4).
+        """
+        vr = _vr(element)
+        if element.items is not None or vr not in _TEXT_VRS:
+            return UNNAMED
+        tag, content = element.tag, scope.content
+        if element.start in self._also_clean:
+            return RESIDUE
+        if tag not in _CODE:
+            if content is not None and content.action is Action.CLEAN and vr != "CS":
+                return content
+            if self._ruleset.cleans_text and vr in _PROSE:
+                return PROSE
+        is_kept_code = scope.keeps_codes and (tag in _CODE or tag == tags.CODE_MEANING)
+        if content is not None and content.action is Action.DUMMY and vr != "CS" and not is_kept_code:
+            return content
+        return UNNAMED
+
+    def _type(self, tag: int, scope: Scope) -> AttributeType | None:
+        return attribute_type(self.sop_class_uid, (*scope.path, tag))
+
+    def _keep(self, element: Element, scope: Scope) -> None:
+        """Keep an element's bytes."""
 
     def _remove(self, element: Element, scope: Scope) -> bytes:  # noqa: ARG002 - all actions are called alike
         return b""
@@ -215,6 +247,8 @@ class AttributeDeidentifier:
         vr = _vr(element)
         if _is_sequence(element) or (vr == "TM" and is_well_formed(vr, self._header.value(element))):
             return None
+        if element.items is None and vr == "AS":
+            return self._replace(element, scope, self._map_values(element, cap_age))
         if element.items is None and vr in _DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
             return self._replace(element, scope, self._map_values(element, shift))
@@ -234,47 +268,11 @@ class AttributeDeidentifier:
             self.cleaned.append((element, value))
             return None
         encoded = encode_text(cleaned, scope.encodings)
-        type_ = attribute_type(self.sop_class_uid, (*scope.path, element.tag))
+        type_ = self._type(element.tag, scope)
         if not encoded.strip() and (type_ is None or type_ in ("1", "1C")):
             encoded = dummy_value(vr)
         self.cleaned.append((element, encoded))
         return self._replace(element, scope, encoded)
-
-    def _unlisted(self, element: Element, scope: Scope) -> bytes | None:
-        """Treat an attribute without a rule: of prose, inside a sequence with one, or in which residue was found.
-
-        What a structured report says stands in attributes that the table doesn't name, such as Text Value; it names
-        the sequence (DICOM PS3.15 E.3.4).
-        """
-        vr = _vr(element)
-        if element.items is not None or vr not in _TEXT_VRS:
-            return None
-        is_code = element.tag in _CODE
-        cleans = (scope.content_action is Action.CLEAN and vr != "CS") or (self._ruleset.cleans_text and vr in _PROSE)
-        if element.start in self._also_clean or (cleans and not is_code):
-            self.touched.append((element.tag, Action.CLEAN))
-            return self._clean(element, scope)
-        is_code = is_code or element.tag == _CODE_MEANING
-        if scope.content_action is Action.DUMMY and vr != "CS" and not (is_code and scope.keeps_codes):
-            self.touched.append((element.tag, Action.DUMMY))
-            return self._dummy(element, scope)
-        return None
-
-    def _private(self, element: Element, scope: Scope) -> bytes | None:
-        """Keep a safe private attribute; by its VR what it holds may have to be treated all the same."""
-        vr = scope.kept_private[element.tag]
-        if element.tag & 0xFF00 == 0 or element.items is not None:
-            return None
-        if vr == "PN":
-            return self._replace(element, scope, b"")
-        if vr == "UI":
-            return self._map_uids(element, scope)
-        if vr in _DATE_VRS or vr in _TEXT_VRS:
-            return self._clean(element, scope)
-        return None
-
-    def _kept_private(self, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
-        return safe_private_attributes(self._header, elements, codecs) if self._ruleset.keeps_safe_private else {}
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
         """Change each value of a multi-valued element; one that can't be changed is emptied."""
@@ -297,7 +295,7 @@ class AttributeDeidentifier:
 
     def _patient_id(self, element: Element, scope: Scope) -> str:
         value = self._text(element, scope)
-        if not scope.path or value == self._top_level_text(PATIENT_ID):
+        if not scope.path or value == self._top_level_text(tags.PATIENT_ID):
             return self.patient.patient_id
         return self._pseudonyms.identifier(Domain.PATIENT, value)
 
@@ -316,10 +314,10 @@ class AttributeDeidentifier:
 
 
 PSEUDONYMOUS: Final[dict[int, Callable[[AttributeDeidentifier, Element, Scope], str]]] = {
-    PATIENT_NAME: AttributeDeidentifier._patient_name,
-    PATIENT_ID: AttributeDeidentifier._patient_id,
-    ACCESSION_NUMBER: AttributeDeidentifier._accession_number,
-    STUDY_ID: AttributeDeidentifier._study_id,
+    tags.PATIENT_NAME: AttributeDeidentifier._patient_name,
+    tags.PATIENT_ID: AttributeDeidentifier._patient_id,
+    tags.ACCESSION_NUMBER: AttributeDeidentifier._accession_number,
+    tags.STUDY_ID: AttributeDeidentifier._study_id,
 }
 
 

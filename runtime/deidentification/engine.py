@@ -6,21 +6,24 @@ import re
 import struct
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from runtime.contract.objects import Finding
 from runtime.contract.steps import AppliedProfile
-from runtime.deidentification.attributes import STUDY_INSTANCE_UID, AttributeDeidentifier
+from runtime.deidentification.attributes import AttributeDeidentifier
 from runtime.deidentification.profile import Policy, Profile, Risk
 from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.deidentification.report import DeidentificationReport
 from runtime.deidentification.rewriting import Rewriter, encode_element, encode_sequence
 from runtime.deidentification.risks import assess_risks
+from runtime.deidentification.rules.decision import Decision
 from runtime.deidentification.rules.options import MethodCode, Option
-from runtime.deidentification.rules.resolution import Ruleset
+from runtime.deidentification.rules.resolution import DECLARATIONS, Ruleset
+from runtime.dicom import tags
 from runtime.dicom.bulk_data import BulkData, locate_bulk_data
-from runtime.dicom.elements import ENCODINGS, EXPLICIT_LITTLE, Encoding, attribute_text
+from runtime.dicom.elements import ENCODINGS, EXPLICIT_LITTLE, Element, Encoding, attribute_text
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
@@ -28,14 +31,11 @@ from runtime.dicom.header import Header
 IMPLEMENTATION_CLASS_UID: Final = "2.25.155107183563541413047229446246413846387"
 IMPLEMENTATION_VERSION_NAME: Final = "MED_IMG_PIPELINE"
 
-_SOP_CLASS_UID: Final = 0x00080016
-_SOP_INSTANCE_UID: Final = 0x00080018
-_SERIES_INSTANCE_UID: Final = 0x0020000E
 _REQUIRED_UIDS: Final = {
-    _SOP_CLASS_UID: "MISSING_SOP_CLASS_UID",
-    _SOP_INSTANCE_UID: "MISSING_SOP_INSTANCE_UID",
-    STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
-    _SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
+    tags.SOP_CLASS_UID: "MISSING_SOP_CLASS_UID",
+    tags.SOP_INSTANCE_UID: "MISSING_SOP_INSTANCE_UID",
+    tags.STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
+    tags.SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
 }
 _UID: Final = re.compile(r"(?=.{3,64}\Z)[0-2](?:\.[0-9]+)+", re.ASCII)
 """What a UID looks like: one that is kept says nothing else, and leads nowhere else as a part of the output key."""
@@ -67,6 +67,13 @@ class Deidentified:
     output_key: str
     """``<patient>/<study>/<series>/<instance>.dcm``, pseudonyms all"""
     report: DeidentificationReport
+    decisions: Sequence[tuple[Element, Decision]] = field(repr=False)
+    """elements of the source with what was decided for each; all others are kept, since no rule names them"""
+
+    @property
+    def attributes(self) -> dict[str, Decision]:
+        """Decisions by keyword; of an attribute that is there more than once the last one."""
+        return {attribute_text(element.tag): decision for element, decision in self.decisions}
 
 
 class Deidentifier:
@@ -114,7 +121,7 @@ class Deidentifier:
             identifiers than can be searched for; or the bulk data can't be located.
         """
         for tag, code in _REQUIRED_UIDS.items():
-            pattern = _UID if tag == _SOP_CLASS_UID else self._uid_pattern
+            pattern = _UID if tag == tags.SOP_CLASS_UID else self._uid_pattern
             if not pattern.fullmatch(header.text(tag) or ""):
                 raise DicomError(code, attribute=attribute_text(tag))
         risks = list(assess_risks(header)) if release_risks else self._released_risks(header)
@@ -125,12 +132,11 @@ class Deidentifier:
         report = DeidentificationReport(
             **self.applied.model_dump(),
             options=tuple(sorted(self._profile.options)),
-            action_counts=Counter([action for _, action in attributes.touched]),
-            attributes={attribute_text(tag): action for tag, action in attributes.touched},
+            action_counts=Counter([decision.action for _, decision in attributes.decisions]),
             risks=tuple(risk.value for risk in risks),
             trailing_bytes_dropped=header.source.size - (data_set.stop if bulk_data is None else bulk_data.stop),
         )
-        return Deidentified(content, extent, self._output_key(header, attributes), report)
+        return Deidentified(content, extent, self._output_key(header, attributes), report, attributes.decisions)
 
     def _rewrite(self, header: Header) -> tuple[AttributeDeidentifier, bytes]:
         """Write the data set anew and search it; where the profile cleans text, clean what the search finds once."""
@@ -167,7 +173,7 @@ class Deidentifier:
 
     def _output_key(self, header: Header, attributes: AttributeDeidentifier) -> str:
         study, series, instance = (
-            self._uid(header, tag) for tag in (STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID)
+            self._uid(header, tag) for tag in (tags.STUDY_INSTANCE_UID, tags.SERIES_INSTANCE_UID, tags.SOP_INSTANCE_UID)
         )
         return f"{attributes.patient.patient_id}/{study}/{series}/{instance}.dcm"
 
@@ -177,11 +183,12 @@ class Deidentifier:
         method = "\\".join((f"profile {applied.profile}", applied.profile_hash, f"key {applied.key_id}"))
         codes = [_code_item(code, encoding) for code in self._profile.method_codes]
         temporal = self._profile.longitudinal_temporal_information_modified.encode("ascii")
+        identity_removed, deidentification_method, method_codes, temporal_information = DECLARATIONS
         return [
-            (0x00120062, encode_element(0x00120062, "CS", b"YES", encoding)),
-            (0x00120063, encode_element(0x00120063, "LO", method.encode("ascii"), encoding)),
-            (0x00120064, encode_sequence(0x00120064, codes, encoding)),
-            (0x00280303, encode_element(0x00280303, "CS", temporal, encoding)),
+            (identity_removed, encode_element(identity_removed, "CS", b"YES", encoding)),
+            (deidentification_method, encode_element(deidentification_method, "LO", method.encode("ascii"), encoding)),
+            (method_codes, encode_sequence(method_codes, codes, encoding)),
+            (temporal_information, encode_element(temporal_information, "CS", temporal, encoding)),
         ]
 
     def _join(self, header: Header, data_set: bytes, bulk_data: BulkData | None) -> tuple[bytes, tuple[int, int]]:
@@ -201,23 +208,26 @@ class Deidentifier:
 
     def _file_meta(self, header: Header) -> bytes:
         """Return new file meta information (DICOM PS3.10 7.1)."""
+        sop_class_uid = header.text(tags.SOP_CLASS_UID) or ""
+        sop_instance_uid = self._uid(header, tags.SOP_INSTANCE_UID)
         elements = (
-            (0x00020001, "OB", b"\0\1"),
-            (0x00020002, "UI", (header.text(_SOP_CLASS_UID) or "").encode("ascii", "replace")),
-            (0x00020003, "UI", self._uid(header, _SOP_INSTANCE_UID).encode("ascii", "replace")),
-            (0x00020010, "UI", header.transfer_syntax.encode("ascii")),
-            (0x00020012, "UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
-            (0x00020013, "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
+            (tags.FILE_META_INFORMATION_VERSION, "OB", b"\0\1"),
+            (tags.MEDIA_STORAGE_SOP_CLASS_UID, "UI", sop_class_uid.encode("ascii", "replace")),
+            (tags.MEDIA_STORAGE_SOP_INSTANCE_UID, "UI", sop_instance_uid.encode("ascii", "replace")),
+            (tags.TRANSFER_SYNTAX_UID, "UI", header.transfer_syntax.encode("ascii")),
+            (tags.IMPLEMENTATION_CLASS_UID, "UI", IMPLEMENTATION_CLASS_UID.encode("ascii")),
+            (tags.IMPLEMENTATION_VERSION_NAME, "SH", IMPLEMENTATION_VERSION_NAME.encode("ascii")),
         )
         group = b"".join(encode_element(tag, vr, value, EXPLICIT_LITTLE) for tag, vr, value in elements)
-        return encode_element(0x00020000, "UL", struct.pack("<L", len(group)), EXPLICIT_LITTLE) + group
+        length = struct.pack("<L", len(group))
+        return encode_element(tags.FILE_META_INFORMATION_GROUP_LENGTH, "UL", length, EXPLICIT_LITTLE) + group
 
 
 def _code_item(code: MethodCode, encoding: Encoding) -> bytes:
     """Encode an item of De-identification Method Code Sequence with a code of DICOM PS3.16 CID 7050."""
     elements = (
-        (0x00080100, "SH", code.value),
-        (0x00080102, "SH", "DCM"),
-        (0x00080104, "LO", code.meaning),
+        (tags.CODE_VALUE, "SH", code.value),
+        (tags.CODING_SCHEME_DESIGNATOR, "SH", "DCM"),
+        (tags.CODE_MEANING, "LO", code.meaning),
     )
     return b"".join(encode_element(tag, vr, value.encode("ascii"), encoding) for tag, vr, value in elements)

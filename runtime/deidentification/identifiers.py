@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from runtime.deidentification.dummies import dummy_value
 from runtime.deidentification.pseudonyms import is_well_known
+from runtime.deidentification.rules.decision import UNNAMED
+from runtime.deidentification.rules.resolution import Ruleset
 from runtime.deidentification.rules.table import Action
 from runtime.deidentification.text import Identifiers, Kind, kind_of
 from runtime.dicom.character_sets import decode_text, readings
@@ -16,11 +17,10 @@ from runtime.dicom.elements import Element
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import Header
 from runtime.dicom.nesting import nested_data_sets
+from runtime.dicom.tags import is_private
 
 MAXIMUM_IDENTIFIERS: Final = 10_000
 """Distinct people, ids and places of a header: each is searched for in each of its texts."""
-
-_PRIVATE: Final = 0x10000
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,16 @@ class SourceIdentifiers:
     """Python's codecs for each Specific Character Set that a data set of the header is in"""
 
 
-def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> SourceIdentifiers:
+def collect_identifiers(header: Header, ruleset: Ruleset) -> SourceIdentifiers:
     """Gather the identifiers at every depth of a header.
 
     Parameters
     ----------
     header
         The source; dummies that an earlier de-identification put into it identify nobody.
-    actions
-        What the profile does to an attribute: one that it keeps identifies nobody to it, nor does a date or UID that
-        no rule names, such as SOP Class UID.
+    ruleset
+        The profile's rules. An attribute that they keep identifies nobody, nor does a date or UID that no rule names,
+        such as SOP Class UID; a person's name does.
 
     Raises
     ------
@@ -57,13 +57,14 @@ def collect_identifiers(header: Header, actions: Mapping[int, Action]) -> Source
         codecs = data_set.codecs
         character_sets.add(codecs)
         for element in data_set.elements:
-            if element.tag & _PRIVATE and element.vr != "PN":
+            if is_private(element.tag) and element.vr != "PN":
                 continue
             vr = effective_vr(element.tag, element.vr)
             kind = _kind(element, vr)
             if (kind is None and vr != "UI") or element.items is not None:
                 continue
-            if actions.get(element.tag, Action.REMOVE if kind is Kind.PERSON else Action.KEEP) is Action.KEEP:
+            decision = ruleset.decisions.get(element.tag, UNNAMED)
+            if decision.action is Action.KEEP and not (decision is UNNAMED and kind is Kind.PERSON):
                 continue
             value = header.value(element)
             if kind is None:

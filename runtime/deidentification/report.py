@@ -1,4 +1,4 @@
-"""What was done to an object: read by the workflow and by people; names attributes and counts, never values."""
+"""The report on one object, for the workflow and for people: names and counts, never values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class DeidentificationReport(Frozen):
     profile_hash: str = Field(description="SHA-256 of the profile and the rule tables, in hexadecimal")
     key_id: str = Field(description="names the pseudonym key")
     options: tuple[str, ...]
-    action_counts: Mapping[Action, int] = Field(description="how many elements each action met, at every depth")
-    attributes: Mapping[str, Action] = Field(description="attribute to the last action that met it")
+    action_counts: Mapping[Action, int] = Field(description="elements that met each action, at every depth")
     risks: tuple[str, ...] = Field(description="risks that the object bears and its policy releases")
     trailing_bytes_dropped: int = Field(ge=0, description="bytes after the pixel data, never copied")

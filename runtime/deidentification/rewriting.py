@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from runtime.deidentification.rules.table import Action
+from runtime.deidentification.rules.decision import Decision
 from runtime.dicom.dictionary import LONG_VRS
 from runtime.dicom.elements import Element, Encoding, Item
 
@@ -31,10 +31,10 @@ class Scope(NamedTuple):
     encoding: Encoding
     encodings: tuple[str, ...]
     """Python's codecs for its Specific Character Set"""
-    kept_private: Mapping[int, str]
-    """private attributes that may stay, with the VR of each; their creators included"""
-    content_action: Action | None = None
-    """CLEAN or DUMMY: what a rule for a sequence around it asks of the text in it"""
+    private: Mapping[int, Decision]
+    """decisions for its private elements, by their offsets; those left out are removed"""
+    content: Decision | None = None
+    """CLEAN or DUMMY where a rule for a sequence around it asks for either of the text in it"""
     keeps_codes: bool = True
     """whether a coded entry says what an item is about, rather than being what the rule wants replaced"""
 

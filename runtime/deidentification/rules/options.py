@@ -12,6 +12,10 @@ class MethodCode(NamedTuple):
     value: str
     meaning: str
 
+    def __str__(self) -> str:
+        """Return meaning and value, as in ``Clean Graphics Option (113103)``."""
+        return f"{self.meaning} ({self.value})"
+
 
 BASIC_PROFILE_CODE: Final = MethodCode("113100", "Basic Application Confidentiality Profile")
 

@@ -2,61 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from runtime.deidentification.rules.decision import (
+    CREATOR,
+    IDLE_CREATOR,
+    PRIVATE_MISREPRESENTED,
+    PRIVATE_NOT_LISTED,
+    Decision,
+    safe_private,
+)
+from runtime.deidentification.rules.table import Action
 from runtime.dicom.character_sets import decode_text
 from runtime.dicom.dictionary import are_alike, effective_vr
 from runtime.dicom.elements import Element
 from runtime.dicom.header import Header
+from runtime.dicom.tags import is_private, is_private_creator, private_creator_of
 
 _DATA_FILE: Final = Path(__file__).with_name("safe_private.tsv")
-_PRIVATE: Final = 0x10000
 
 
-def is_safe_private(creator: str, group: int, element_low_byte: int) -> bool:
-    """Tell whether the Retain Safe Private Option may keep a private attribute.
+def decide_private(tag: int, creator: str | None) -> Decision:
+    """Return what the Retain Safe Private Option does to a private attribute with the VR that the table gives it.
 
     Parameters
     ----------
-    creator : str
+    tag : int
+        Group and element in one number.
+    creator : str or None
         Value of the private creator element that reserves the attribute's block, without padding; case matters.
-    group : int
-        The attribute's group.
-    element_low_byte : int
-        Its element within the block, 0x00 to 0xFF.
     """
-    return (creator, group, element_low_byte) in safe_private_table()
+    if is_private_creator(tag):
+        return CREATOR
+    listed = safe_private_table().get((creator or "", tag >> 16, tag & 0xFF))
+    return PRIVATE_NOT_LISTED if listed is None else _decide_listed("UN", listed)
 
 
-def safe_private_attributes(header: Header, elements: list[Element], codecs: tuple[str, ...]) -> dict[int, str]:
-    """Return the VRs of a data set's safe private attributes and of the creators that reserve their blocks.
+def decide_private_attributes(
+    header: Header, elements: Iterable[Element], codecs: tuple[str, ...]
+) -> dict[int, Decision]:
+    """Return what the Retain Safe Private Option does to a data set's private elements, by their offsets.
 
-    The VR is the file's, the table's where the file has none. One that contradicts the table's is not what the table
-    holds safe.
+    Left out are those that the table doesn't list.
     """
     table = safe_private_table()
-    safe: dict[int, str] = {}
-    creators: dict[int, str] = {}
+    decisions: dict[int, Decision] = {}
+    creators: dict[int, tuple[str, int]] = {}
     for element in elements:
         tag = element.tag
-        if not tag & _PRIVATE:
+        if not is_private(tag):
             continue
-        if 0x10 <= tag & 0xFFFF <= 0xFF:
-            creators[tag] = decode_text(header.value(element), codecs).strip("\0 ")
+        creator = creators.get(private_creator_of(tag))
+        if creator is None:
+            if is_private_creator(tag):
+                creators[tag] = decode_text(header.value(element), codecs).strip("\0 "), element.start
+                decisions[element.start] = IDLE_CREATOR
             continue
-        reserved_by = tag & 0xFFFF0000 | tag >> 8 & 0xFF
-        block = creators.get(reserved_by), tag >> 16, tag & 0xFF
-        listed = table.get(block)  # type: ignore[arg-type]
+        listed = table.get((creator[0], tag >> 16, tag & 0xFF))
         if listed is None:
             continue
-        own = effective_vr(tag, element.vr)
-        first = listed.partition(" or ")[0]
-        if own == "UN" or not first or first == "UN" or are_alike(own, first):
-            safe[reserved_by] = "LO"
-            safe[tag] = own if own != "UN" else listed or own
-    return safe
+        vr = effective_vr(tag, element.vr)
+        decision = _decide_listed(vr, listed, is_sequence=element.items is not None)
+        decisions[element.start] = decision
+        if decision is not PRIVATE_MISREPRESENTED:
+            decisions[creator[1]] = CREATOR
+    return decisions
+
+
+def _decide_listed(vr: str, listed: str, *, is_sequence: bool = False) -> Decision:
+    first = listed.partition(" or ")[0]
+    if vr != "UN" and first not in ("", "UN") and not are_alike(vr, first):
+        return PRIVATE_MISREPRESENTED
+    if is_sequence:  # whose attributes are decided one by one
+        return safe_private(Action.KEEP)
+    return safe_private(_ACTIONS.get(listed if vr == "UN" else vr, Action.KEEP))
 
 
 @cache
@@ -64,3 +86,11 @@ def safe_private_table() -> dict[tuple[str, int, int], str]:
     """Return the VR of each attribute by creator, group and low byte of its element; empty where the table has none."""
     rows = (line.split("\t") for line in _DATA_FILE.read_text(encoding="ascii").splitlines()[1:])
     return {(creator, int(group, 16), int(element, 16)): vr for creator, group, element, vr in rows}
+
+
+_ACTIONS: Final = {
+    "PN": Action.EMPTY,
+    "UI": Action.MAP_UID,
+    **dict.fromkeys(("DA", "DT", "AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"), Action.CLEAN),
+}
+"""What is done to a safe private attribute of each VR that may identify."""

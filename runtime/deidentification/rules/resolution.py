@@ -1,4 +1,4 @@
-"""What a profile makes of the standard's table: one action an attribute, and why."""
+"""A profile applied to the standard's table: one decision an attribute."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ import hashlib
 import re
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from runtime.deidentification.profile import Profile
+from runtime.deidentification.rules.decision import (
+    DECLARATION,
+    FILE_GROUPS,
+    GROUP_LENGTH,
+    PRIVATE_NOT_LISTED,
+    PRIVATE_NOT_RETAINED,
+    REPEATING_GROUP,
+    UNKNOWN,
+    UNNAMED,
+    Decision,
+)
 from runtime.deidentification.rules.options import Option
+from runtime.deidentification.rules.private import decide_private, decide_private_attributes
 from runtime.deidentification.rules.table import Action, Rule, rule_for, rules
+from runtime.dicom import tags
 from runtime.dicom.dictionary import dictionary_entries
+from runtime.dicom.elements import Element
+from runtime.dicom.header import Header
 
 _DATA_FILES: Final = (
     "table_e1_1.tsv",
@@ -23,22 +38,25 @@ _DATA_FILES: Final = (
 
 _FIRST_DATA_SET_TAG: Final = 0x00080000
 
-_ALIKE: Final = {"UI": 0x00200052, "PN": 0x00081048, "DA": 0x00400244, "DT": 0x00404050, "UR": 0x00080081}
-"""Attributes of the table by whose row those of the same VR go that the table overlooks: Frame of Reference UID,
-Physician(s) of Record, two dates of performed procedure steps, and Institution Address for URLs, which name a place."""
+_ALIKE: Final = {
+    "UI": tags.FRAME_OF_REFERENCE_UID,
+    "PN": tags.PHYSICIANS_OF_RECORD,
+    "DA": tags.PERFORMED_PROCEDURE_STEP_START_DATE,
+    "DT": tags.PERFORMED_PROCEDURE_STEP_START_DATE_TIME,
+    "UR": tags.INSTITUTION_ADDRESS,  # a URL names a place
+}
+"""Attributes by whose rows those of the same VR are decided that the table overlooks."""
 
 _DEFINITION: Final = re.compile("SOPClass|TransferSyntax|CodingScheme|^Context|MappingResource|CreatorVersion|^URN")
-"""UIDs and URLs by these keywords name what a standard or a vendor defines, no instance and no place."""
+"""Keywords of UIDs and URLs that name what a standard or a vendor defines, no instance and no place."""
 
-DECLARATIONS: Final = frozenset((0x00120062, 0x00120063, 0x00120064, 0x00280303))
-"""Attributes by which a result says what was done to it: written anew, whatever the source says."""
-
-
-class Decision(NamedTuple):
-    """What happens to an attribute, and what decided it."""
-
-    action: Action
-    reason: str
+DECLARATIONS: Final = (
+    tags.PATIENT_IDENTITY_REMOVED,
+    tags.DEIDENTIFICATION_METHOD,
+    tags.DEIDENTIFICATION_METHOD_CODE_SEQUENCE,
+    tags.LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
+)
+"""Attributes by which a result says what was done to it, ascending."""
 
 
 class Ruleset:
@@ -46,27 +64,56 @@ class Ruleset:
 
     Parameters
     ----------
-    profile
-        The Basic Profile's options and overrides.
+    profile : Profile
+        Options and overrides of the Basic Profile.
+
+    Attributes
+    ----------
+    decisions : dict[int, Decision]
+        Decisions for the attributes of DICOM PS3.6, those of repeating groups aside, by tag.
+    unlisted_private : Decision
+        Decision for private attributes that Table E.3.10-1 doesn't list, or for all of them.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.decisions = {rule.tag: decide(rule, profile) for rule in rules() if rule.tag is not None}
         for tag, vr, keyword in dictionary_entries():
-            if tag not in self.decisions and vr in _ALIKE and not _DEFINITION.search(keyword):
-                self.decisions[tag] = _decide_alike(_ALIKE[vr], profile)
             if tag < _FIRST_DATA_SET_TAG:
-                self.decisions[tag] = Decision(Action.REMOVE, "commands, file meta and directories are no part of it")
-        for tag in DECLARATIONS:
-            self.decisions[tag] = Decision(Action.REMOVE, "the de-identification writes it anew")
+                self.decisions[tag] = FILE_GROUPS
+            elif tag not in self.decisions:
+                is_alike = vr in _ALIKE and not _DEFINITION.search(keyword)
+                self.decisions[tag] = _decide_alike(_ALIKE[vr], profile) if is_alike else UNNAMED
+        self.decisions |= dict.fromkeys(DECLARATIONS, DECLARATION)
         for override in profile.overrides:
             self.decisions[override.tag] = Decision(override.action, override.reason)
-        self.actions = {tag: decision.action for tag, decision in self.decisions.items()}
         self.keeps_safe_private = Option.RETAIN_SAFE_PRIVATE in profile.options
+        self.unlisted_private = PRIVATE_NOT_LISTED if self.keeps_safe_private else PRIVATE_NOT_RETAINED
         self.cleans_text = Option.CLEAN_DESCRIPTORS in profile.options
         self.keeps_full_dates = Option.RETAIN_LONGITUDINAL_FULL_DATES in profile.options
         self.keeps_uids = Option.RETAIN_UIDS in profile.options
+
+    def decide(self, tag: int) -> Decision:
+        """Return what the profile does to an attribute that is not private; its action may be a compound one."""
+        decision = self.decisions.get(tag)
+        if decision is not None:
+            return decision
+        if tag & 0xFFFF == 0:
+            return GROUP_LENGTH
+        return UNKNOWN if rule_for(tag) is None else REPEATING_GROUP
+
+    def decide_private(self, tag: int, creator: str | None) -> Decision:
+        """Return what the profile does to a private attribute of a creator."""
+        return decide_private(tag, creator) if self.keeps_safe_private else self.unlisted_private
+
+    def decide_private_attributes(
+        self, header: Header, elements: list[Element], codecs: tuple[str, ...]
+    ) -> dict[int, Decision]:
+        """Return what the profile does to a data set's private elements, by their offsets.
+
+        Those left out meet `unlisted_private`.
+        """
+        return decide_private_attributes(header, elements, codecs) if self.keeps_safe_private else {}
 
     @property
     def digest(self) -> str:
@@ -83,7 +130,7 @@ def decide(rule: Rule, profile: Profile) -> Decision:
     for wanted in (Action.CLEAN, Action.KEEP):
         for option in sorted(chosen):
             if chosen[option] is wanted:
-                return Decision(wanted, f"{option.code.meaning} ({option.code.value})")
+                return Decision(wanted, str(option.code))
     return Decision(rule.basic, "Basic Application Level Confidentiality Profile")
 
 
@@ -94,8 +141,8 @@ def _decide_alike(tag: int, profile: Profile) -> Decision:
     """
     rule = rule_for(tag)
     assert rule is not None, "every tag of _ALIKE is in the table"  # noqa: S101 - for the type checker
-    action, reason = decide(rule, profile)
-    return Decision(action, f"not named by the table, treated as {rule.keyword}: {reason}")
+    decision = decide(rule, profile)
+    return Decision(decision.action, f"not named by the table, treated as {rule.keyword}: {decision.reason}")
 
 
 @cache

@@ -34,7 +34,9 @@ class Action(StrEnum):
     @property
     def is_compound(self) -> bool:
         """Whether the attribute's type in the object's IOD decides."""
-        return "/" in self.value
+        return "/" in self
+
+    __hash__ = str.__hash__  # an enumeration's own is written in Python, and every element's action is looked up
 
 
 @dataclass(frozen=True, slots=True)

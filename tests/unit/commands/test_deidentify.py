@@ -110,7 +110,12 @@ def test_should_report_what_was_done_and_found(source: Path, tmp_path: Path) -> 
     done = found["slice.dcm"]["report"]
     assert isinstance(done, dict)
     assert done["profile"] == "research"
-    assert done["attributes"]["OtherPatientIDsSequence"] == "X"
+    attributes = found["slice.dcm"]["attributes"]
+    assert isinstance(attributes, dict)
+    assert attributes["OtherPatientIDsSequence"] == {
+        "action": "X",
+        "reason": "Basic Application Level Confidentiality Profile",
+    }
     assert found["slice.dcm"]["output_size"] == len(results(tmp_path / "out")[str(found["slice.dcm"]["output_key"])])
     codes = [finding["code"] for finding in found["cut.dcm"]["findings"]]  # type: ignore[attr-defined]
     assert "TRUNCATED_PIXEL_DATA" in codes
@@ -264,6 +269,27 @@ def test_should_show_before_and_after_side_by_side(
     assert any(line.split()[:4] == ["PatientIdentityRemoved", "-", "YES", "add"] for line in lines)
     assert not any(line.startswith("OtherPatientIDsSequence[") for line in lines)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_should_give_the_reasons_that_the_engine_had(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.jsonl"
+    data_set = dcmread(BytesIO(bundled("test-SR.dcm")))
+    data_set.PatientAge = "094Y"
+    data_set.save_as(source / "report.dcm")
+
+    run(source / "report.dcm", tmp_path / "out", "--report", report)
+    assert run(source / "report.dcm", "--dry-run") == 0
+
+    attributes = outcomes(report)["report.dcm"]["attributes"]
+    assert isinstance(attributes, dict)
+    reasons = {decision["reason"] for decision in attributes.values()}
+    shown = {line.rsplit("  ", 1)[-1] for line in capsys.readouterr().out.splitlines()}
+    assert reasons <= shown
+    assert "an age over 89 years identifies (45 CFR 164.514)" in shown
+    assert "text inside ContentSequence: Clean Structured Content Option (113104)" in shown
+    assert not [reason for reason in shown if reason.startswith("private")]  # the file has no private attribute
 
 
 def test_should_show_why_a_file_would_be_quarantined(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,9 +73,9 @@ def test_should_leave_markers_only_where_an_option_keeps_or_cleans(profile: Prof
     for marker in left:
         rule = rule_for(marker.tag)
         assert rule is not None
-        action, reason = decide(rule, profile)
-        assert action in (Action.KEEP, Action.CLEAN)
-        assert any(option.code.meaning in reason for option in profile.options), f"{rule.keyword}: {reason}"
+        decision = decide(rule, profile)
+        assert decision.action in (Action.KEEP, Action.CLEAN)
+        assert any(option.code.meaning in decision.reason for option in profile.options), rule.keyword
 
 
 def test_should_clear_file_meta_and_preamble() -> None:
@@ -89,7 +89,7 @@ def _stays(marker: Marker, profile: Profile) -> bool:
     rule = rule_for(marker.tag) if marker.place in (Place.TOP, Place.NESTED) else None
     if rule is None or rule.tag is None:
         return False  # private, or an overlay or curve: pixels and samples, which nothing here could clean
-    action, _ = decide(rule, profile)
+    action = decide(rule, profile).action
     if action is Action.KEEP:
         return marker.vr != "AS" or cap_age(marker.content.decode()) == marker.content.decode()
     return action is Action.CLEAN and marker.vr in _CLEANED_AS_TEXT

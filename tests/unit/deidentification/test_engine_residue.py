@@ -76,7 +76,7 @@ def test_should_clean_what_the_search_finds_where_the_profile_cleans_text() -> N
     assert result.data_set.SequenceName.strip() == "fl3d"
     assert "Zebediah" not in result.data_set.AnatomicRegionSequence[0].CodeMeaning
     assert result.data_set.AnatomicRegionSequence[0].CodeValue == "T1"
-    assert {"SequenceName", "CodeMeaning"} <= result.deidentified.report.attributes.keys()
+    assert {"SequenceName", "CodeMeaning"} <= result.deidentified.attributes.keys()
 
 
 @pytest.mark.parametrize("profile_name", ["basic", "research"])

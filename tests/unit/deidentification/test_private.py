@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydicom._private_dict import private_dictionaries
 
-from runtime.deidentification.rules.private import is_safe_private, safe_private_table
+from runtime.deidentification.rules.decision import PRIVATE_NOT_LISTED
+from runtime.deidentification.rules.private import decide_private, safe_private_table
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from runtime.deidentification.rules.private import is_safe_private, safe_private
     ],
 )
 def test_should_know_safe_private_attributes(creator: str, group: int, element: int, vr: str) -> None:
-    assert is_safe_private(creator, group, element)
+    assert decide_private(group << 16 | 0x1000 | element, creator) is not PRIVATE_NOT_LISTED
     assert (safe_private_table()[creator, group, element] or None) == vr
 
 
@@ -33,7 +34,7 @@ def test_should_know_safe_private_attributes(creator: str, group: int, element: 
     ],
 )
 def test_should_hold_nothing_else_safe(creator: str, group: int, element: int) -> None:
-    assert not is_safe_private(creator, group, element)
+    assert decide_private(group << 16 | 0x1000 | element, creator) is PRIVATE_NOT_LISTED
 
 
 def test_should_hold_every_row_of_the_edition() -> None:
