@@ -47,7 +47,8 @@ class Result:
     def __init__(self, content: bytes, by: Deidentifier) -> None:
         self.header = read_header(BytesSource(content))
         self.deidentified: Deidentified = by.deidentify(self.header)
-        self.content = self.deidentified.content + self.header.source.read(*self.deidentified.bulk_data)
+        origin = self.deidentified.origin
+        self.content = self.deidentified.header + (b"" if origin is None else origin.read())
 
     @property
     def data_set(self) -> Dataset:

@@ -95,7 +95,7 @@ def _comparison(header: Header, deidentifier: Deidentifier) -> _Comparison:
 def _rows(header: Header, result: Deidentified) -> Iterator[tuple[str, ...]]:
     """Yield a row for each element that something was decided for, then for each that was added."""
     decisions = {element.start: decision for element, decision in result.decisions}
-    after = {place: shown for place, _, shown in _entries(read_header(BytesSource(result.content)))}
+    after = {place: shown for place, _, shown in _entries(read_header(BytesSource(result.header)))}
     places = set()
     for place, element, shown in _entries(header):
         places.add(place)

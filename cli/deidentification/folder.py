@@ -6,6 +6,7 @@ import filecmp
 import os
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from runtime.dicom.checks.compliance import check_compliance
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
-from runtime.dicom.source import FileSource
+from runtime.dicom.source import FileSource, Origin
 
 _CHUNK: Final = 1024 * 1024
 
@@ -143,7 +144,7 @@ class FolderDeidentifier:
             source=printable_path(path),
             verdict=verdict,
             output_key=result.output_key,
-            output_size=_size(result) if verdict is Verdict.DELIVERED else 0,
+            output_size=result.size if verdict is Verdict.DELIVERED else 0,
             findings=tuple(reported(findings)),
             report=result.report,
             attributes=result.attributes,
@@ -157,8 +158,8 @@ class FolderDeidentifier:
         partial = self._partial / f"{os.getpid()}.dcm"
         target = self._output / result.output_key
         try:
-            write_result(path, partial, result)
-            if _State.of(path) != state or partial.stat().st_size != _size(result):
+            write_result(partial, result)
+            if _State.of(path) != state or partial.stat().st_size != result.size:
                 raise FileChangedError
             target.parent.mkdir(parents=True, exist_ok=True)
             if _place(partial, target):
@@ -168,11 +169,12 @@ class FolderDeidentifier:
             partial.unlink(missing_ok=True)
 
 
-def write_result(source: Path, target: Path, result: Deidentified) -> None:
-    """Write a result, its bulk data copied from the source without passing through this process where it can."""
-    with source.open("rb", buffering=0) as original, target.open("wb", buffering=0) as stream:
-        stream.write(result.content)
-        _copy(original.fileno(), stream.fileno(), *result.bulk_data)
+def write_result(target: Path, result: Deidentified) -> None:
+    """Write a result, its bulk data copied from the file of its origin, inside the kernel where it can be."""
+    with target.open("wb", buffering=0) as stream:
+        stream.write(result.header)
+        if result.origin is not None:
+            _append(stream, result.origin)
 
 
 def printable_path(path: Path) -> str:
@@ -180,20 +182,19 @@ def printable_path(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _size(result: Deidentified) -> int:
-    start, stop = result.bulk_data
-    return len(result.content) + stop - start
-
-
-def _copy(source: int, target: int, start: int, stop: int) -> None:
-    """Append a range of one file to another, inside the kernel where it can, else by chunks."""
-    copied = 1
-    while start < stop and copied:
-        try:
-            copied = os.copy_file_range(source, target, stop - start, offset_src=start)
-        except (AttributeError, OSError):  # not on this platform, or not between these file systems
-            copied = os.write(target, os.pread(source, min(stop - start, _CHUNK), start))
-        start += copied
+def _append(stream: FileIO, origin: Origin) -> None:
+    """Append a range of a file to another, inside the kernel where it can be, else by chunks."""
+    if not isinstance(origin.source, FileSource):
+        raise TypeError("the origin of a result in a folder is a file")
+    start, stop, target = origin.start, origin.stop, stream.fileno()
+    with origin.source.path.open("rb", buffering=0) as file:
+        source, copied = file.fileno(), 1
+        while start < stop and copied:
+            try:
+                copied = os.copy_file_range(source, target, stop - start, offset_src=start)
+            except (AttributeError, OSError):  # not on this platform, or not between these file systems
+                copied = os.write(target, os.pread(source, min(stop - start, _CHUNK), start))
+            start += copied
 
 
 def _place(partial: Path, target: Path) -> bool:

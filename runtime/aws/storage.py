@@ -22,6 +22,7 @@ from runtime.aws import clients
 from runtime.contract.objects import ObjectCoordinates, ObjectCreated
 from runtime.contract.steps import PixelIdentity
 from runtime.dicom.errors import DicomError
+from runtime.dicom.source import Origin
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -79,7 +80,7 @@ def locate(client: S3Client, event: ObjectCreated) -> ObjectCoordinates:
     """
     bucket, key, etag = event.bucket.name, event.object.key, event.object.etag
     version_id = event.object.version_id or _find_version(client, bucket, key, etag)
-    with _missing_object_is_rejected():
+    with _missing_object_raises(DicomError("OBJECT_DELETED")):
         head = client.head_object(Bucket=bucket, Key=key, VersionId=version_id)
     return ObjectCoordinates(
         bucket=bucket, key=key, version_id=version_id, size=head["ContentLength"], etag=head["ETag"].strip('"')
@@ -98,12 +99,12 @@ def _find_version(client: S3Client, bucket: str, key: str, etag: str | None) -> 
 
 
 @contextmanager
-def _missing_object_is_rejected() -> Iterator[None]:
+def _missing_object_raises(missing: Exception) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
         if error.response["Error"]["Code"] in _GONE:
-            raise DicomError("OBJECT_DELETED") from None
+            raise missing from None
         raise
 
 
@@ -219,7 +220,7 @@ class S3Object:
         """Get a range; again where the connection breaks in its body, which botocore does not retry."""
         for attempts_left in reversed(range(READ_ATTEMPTS)):
             try:
-                with _missing_object_is_rejected():
+                with _missing_object_raises(self.missing()):
                     answer = self._client.get_object(
                         Bucket=self.coordinates.bucket,
                         Key=self.coordinates.key,
@@ -244,7 +245,7 @@ class S3Object:
     @cached_property
     def checksum(self) -> int | None:
         """The full-object CRC-64/NVME that S3 keeps of the object; None where it keeps none."""
-        with _missing_object_is_rejected():
+        with _missing_object_raises(self.missing()):
             head = self._client.head_object(
                 Bucket=self.coordinates.bucket,
                 Key=self.coordinates.key,
@@ -253,27 +254,42 @@ class S3Object:
             )
         return _full_object_checksum(head)
 
+    def missing(self) -> Exception:
+        """Return the error to raise where the version is no longer there."""
+        return DicomError("OBJECT_DELETED")
+
+
+class StagedObjectMissingError(Exception):
+    """A staged object is no longer there. The step that staged it has to run again."""
+
+
+class StagedObject(S3Object):
+    """Version of an object that a step left in the PHI zone for the next one."""
+
+    def missing(self) -> Exception:
+        """Return an error of ours: nothing is wrong with what was uploaded."""
+        return StagedObjectMissingError()
+
 
 class Result(NamedTuple):
-    """What is written: new header bytes, then the bytes ``[start, stop)`` of the source."""
+    """Object to write: a header of its own, then the bytes of an origin in S3."""
 
     bucket: str
     key: str
     header: bytes
-    start: int
-    stop: int
+    origin: Origin | None
 
     @property
     def size(self) -> int:
         """Length in bytes."""
-        return len(self.header) + self.stop - self.start
+        return len(self.header) + (0 if self.origin is None else self.origin.size)
 
 
 class WriteError(Exception):
-    """What S3 holds is not what was written."""
+    """S3 holds something else than what was written."""
 
 
-def write_result(client: S3Client, source: S3Object, result: Result) -> PixelIdentity:
+def write_result(client: S3Client, result: Result) -> PixelIdentity:
     """Write a result, the bulk data copied inside S3 where it is large, and prove it.
 
     S3 is told the checksum that the result must have, so it refuses another one before the result exists.
@@ -282,44 +298,58 @@ def write_result(client: S3Client, source: S3Object, result: Result) -> PixelIde
     ------
     DicomError
         ``OBJECT_DELETED`` where the source's version went while it was copied.
+    StagedObjectMissingError
+        The origin is a staged object that went.
     WriteError
         Size or checksum of what S3 holds differ from what they must be.
     """
-    expected = _expected_checksum(source, result)
-    if result.stop - result.start <= SINGLE_PUT_LIMIT:
-        version_id = _put(client, source, result, expected)
-    else:
-        version_id = _MultipartCopy(client, source, result, expected).run()
-    version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
-    head = client.head_object(Bucket=result.bucket, Key=result.key, ChecksumMode="ENABLED", **version)
-    written = _full_object_checksum(head)
-    if head["ContentLength"] != result.size:
-        raise WriteError
-    if result.start == result.stop:
+    origin = result.origin
+    if origin is None:
+        _check_written(client, result, _put(client, result, b"", int(crc64nvme(result.header))))
         return PixelIdentity.NO_BULK_DATA
+    source = _stored(origin)
+    expected = _expected_checksum(source, origin, result.header)
+    if origin.size <= SINGLE_PUT_LIMIT:
+        version_id = _put(client, result, origin.read(), expected)
+    else:
+        version_id = _MultipartCopy(client, result, source, origin, expected).run()
+    written = _check_written(client, result, version_id)
     if written is None or expected is None:
         return PixelIdentity.NO_CHECKSUM
     if written != expected:
         raise WriteError
-    return PixelIdentity.PROVED
+    return PixelIdentity.PROVED_STAGED if isinstance(source, StagedObject) else PixelIdentity.PROVED
 
 
-def _expected_checksum(source: S3Object, result: Result) -> int | None:
-    """Return the CRC-64/NVME that the result must have, by arithmetic from the source's; None where it has none.
+def _stored(origin: Origin) -> S3Object:
+    """Return the object that an origin is a range of."""
+    if not isinstance(origin.source, S3Object):
+        raise TypeError("the origin of a result in S3 is an object in S3")
+    return origin.source
 
-    A CRC is linear: what precedes and what follows the bulk data in the source is taken out of the source's checksum,
+
+def _check_written(client: S3Client, result: Result, version_id: str | None) -> int | None:
+    """Return the full-object checksum of what was written, once its size is what it must be."""
+    version: dict[str, Any] = {} if version_id is None else {"VersionId": version_id}
+    head = client.head_object(Bucket=result.bucket, Key=result.key, ChecksumMode="ENABLED", **version)
+    if head["ContentLength"] != result.size:
+        raise WriteError
+    return _full_object_checksum(head)
+
+
+def _expected_checksum(source: S3Object, origin: Origin, header: bytes) -> int | None:
+    """Return the CRC-64/NVME that a result must have, by arithmetic from its origin's; None where that has none.
+
+    A CRC is linear: what precedes and what follows the origin's range is taken out of the whole object's checksum,
     and the result's header is put in front of what remains.
     """
-    if result.start == result.stop:
-        return int(crc64nvme(result.header))
     if source.checksum is None:
         return None
-    length, trailer_length = result.stop - result.start, source.size - result.stop
-    header = source.checksum_of(0, result.start)
-    trailer = source.checksum_of(result.stop, source.size)
-    without_trailer = _append_zeros(source.checksum ^ trailer, _CRC_PERIOD - trailer_length)
-    bulk_data = without_trailer ^ _append_zeros(header, length)
-    return int(combine_crc64nvme(crc64nvme(result.header), bulk_data, length))
+    preceding = source.checksum_of(0, origin.start)
+    following = source.checksum_of(origin.stop, source.size)
+    without_following = _append_zeros(source.checksum ^ following, _CRC_PERIOD - (source.size - origin.stop))
+    bulk_data = without_following ^ _append_zeros(preceding, origin.size)
+    return int(combine_crc64nvme(crc64nvme(header), bulk_data, origin.size))
 
 
 def _append_zeros(checksum: int, length: int) -> int:
@@ -327,9 +357,9 @@ def _append_zeros(checksum: int, length: int) -> int:
     return int(combine_crc64nvme(checksum, 0, length))
 
 
-def _put(client: S3Client, source: S3Object, result: Result, checksum: int | None) -> str | None:
+def _put(client: S3Client, result: Result, bulk_data: bytes, checksum: int | None) -> str | None:
     """Write the result by one request; return its version id."""
-    body = result.header + source.read(result.start, result.stop)
+    body = result.header + bulk_data
     answer = client.put_object(
         Bucket=result.bucket,
         Key=result.key,
@@ -342,12 +372,15 @@ def _put(client: S3Client, source: S3Object, result: Result, checksum: int | Non
 
 
 class _MultipartCopy:
-    """A multipart upload: the header with the first bulk data as part 1, ranges of the source as the others."""
+    """A multipart upload: the header with the first bulk data as part 1, ranges of the origin as the others."""
 
-    def __init__(self, client: S3Client, source: S3Object, result: Result, checksum: int | None) -> None:
+    def __init__(
+        self, client: S3Client, result: Result, source: S3Object, origin: Origin, checksum: int | None
+    ) -> None:
         self._client = client
-        self._source = source
         self._result = result
+        self._source = source
+        self._origin = origin
         self._checksum = checksum
         self._upload_id = ""
 
@@ -372,15 +405,15 @@ class _MultipartCopy:
             raise
 
     def _write_parts(self) -> list[CompletedPartTypeDef]:
-        result = self._result
-        copied_from = result.start + max(MINIMUM_PART - len(result.header), 0)
-        part_size = max(COPY_PART, -(-(result.stop - copied_from) // (MAXIMUM_PARTS - 1)))
-        starts = range(copied_from, result.stop, part_size)
+        stop = self._origin.stop
+        copied_from = self._origin.start + max(MINIMUM_PART - len(self._result.header), 0)
+        part_size = max(COPY_PART, -(-(stop - copied_from) // (MAXIMUM_PARTS - 1)))
+        starts = range(copied_from, stop, part_size)
         threads = ThreadPoolExecutor(COPY_THREADS)
         try:
-            with _missing_object_is_rejected():
+            with _missing_object_raises(self._source.missing()):
                 copies = [
-                    threads.submit(self._copy, number, start, min(start + part_size, result.stop))
+                    threads.submit(self._copy, number, start, min(start + part_size, stop))
                     for number, start in enumerate(starts, 2)
                 ]
                 return [self._upload_header(copied_from), *(copy.result() for copy in copies)]
@@ -411,7 +444,7 @@ class _MultipartCopy:
             Key=result.key,
             UploadId=self._upload_id,
             PartNumber=1,
-            Body=result.header + self._source.read(result.start, stop),
+            Body=result.header + self._source.read(self._origin.start, stop),
             ChecksumAlgorithm="CRC64NVME",
         )
         return {"PartNumber": 1, "ETag": answer["ETag"]}

@@ -38,12 +38,14 @@ class ValidationBody(Frozen):
 
 
 class PixelIdentity(StrEnum):
-    """Proof that the result's bulk data is the source's, byte for byte."""
+    """Proof that the result's bulk data is that of its origin, byte for byte, without reading it."""
 
     PROVED = "proved"
-    """the full-object CRC-64/NVME of source and result agree"""
+    """the source's bulk data: the full-object CRC-64/NVME of source and result agree"""
+    PROVED_STAGED = "proved-staged"
+    """the staged object's, which differs from the source's: their full-object CRC-64/NVME agree"""
     NO_CHECKSUM = "no-full-object-checksum"
-    """source or result has no full-object CRC-64/NVME to compare; sizes agree"""
+    """origin or result has no full-object CRC-64/NVME to compare; sizes agree"""
     NO_BULK_DATA = "no-bulk-data"
     RE_ENCODED = "re-encoded"
     """of a deflated object, which was inflated and deflated again: no checksum of S3 covers its bulk data alone"""

@@ -1,4 +1,4 @@
-"""De-identification of one object: a header in, a header out, the bulk data by its place in the source."""
+"""De-identification of one object: a header in, a header out, the bulk data by its origin."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from runtime.dicom.elements import ENCODINGS, EXPLICIT_LITTLE, Element, Encoding
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
+from runtime.dicom.source import ByteSource, Origin
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.155107183563541413047229446246413846387"
 IMPLEMENTATION_VERSION_NAME: Final = "MED_IMG_PIPELINE"
@@ -59,16 +60,22 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class Deidentified:
-    """A de-identified object: `content`, then the source's bytes of `bulk_data`."""
+    """A de-identified object: `header`, then the bytes of `origin`."""
 
-    content: bytes
-    bulk_data: tuple[int, int]
-    """start and stop in the source, equal where nothing follows `content`"""
+    header: bytes
+    """all up to the value of the bulk data; of a deflated object all of it"""
+    origin: Origin | None
+    """of the bulk data's value; None where nothing follows `header`"""
     output_key: str
     """``<patient>/<study>/<series>/<instance>.dcm``, pseudonyms all"""
     report: DeidentificationReport
     decisions: Sequence[tuple[Element, Decision]] = field(repr=False)
     """elements of the source with what was decided for each; all others are kept, since no rule names them"""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.header) + (0 if self.origin is None else self.origin.size)
 
     @property
     def attributes(self) -> dict[str, Decision]:
@@ -102,7 +109,9 @@ class Deidentifier:
         self._declared = {encoding: self._declarations(encoding) for encoding in ENCODINGS}
         self._uid_pattern = _UID if self._ruleset.keeps_uids else _ANYTHING
 
-    def deidentify(self, header: Header, *, release_risks: bool = False) -> Deidentified:
+    def deidentify(
+        self, header: Header, *, release_risks: bool = False, staged: ByteSource | None = None
+    ) -> Deidentified:
         """De-identify one object (DICOM PS3.15 E.1.1).
 
         Parameters
@@ -111,9 +120,13 @@ class Deidentifier:
             Of the object.
         release_risks
             A person decided that the object's risks don't keep it in quarantine; everything else still may.
+        staged
+            Value of the bulk data that the result has instead of the source's, encoded alike.
 
         Raises
         ------
+        ValueError
+            The object has no bulk data that `staged` could replace, or native data of another length.
         RejectedError
             The profile's policy forbids a release, or an identifier of the source was left in the result.
         DicomError
@@ -128,7 +141,7 @@ class Deidentifier:
         bulk_data = locate_bulk_data(header)
         attributes, rewritten = self._rewrite(header)
         data_set = header.data_set
-        content, extent = self._join(header, rewritten, bulk_data)
+        content, origin = self._join(header, rewritten, bulk_data, _origin(header, bulk_data, staged))
         report = DeidentificationReport(
             **self.applied.model_dump(),
             options=tuple(sorted(self._profile.options)),
@@ -136,7 +149,7 @@ class Deidentifier:
             risks=tuple(risk.value for risk in risks),
             trailing_bytes_dropped=header.source.size - (data_set.stop if bulk_data is None else bulk_data.stop),
         )
-        return Deidentified(content, extent, self._output_key(header, attributes), report, attributes.decisions)
+        return Deidentified(content, origin, self._output_key(header, attributes), report, attributes.decisions)
 
     def _rewrite(self, header: Header) -> tuple[AttributeDeidentifier, bytes]:
         """Write the data set anew and search it; where the profile cleans text, clean what the search finds once."""
@@ -191,20 +204,20 @@ class Deidentifier:
             (temporal_information, encode_element(temporal_information, "CS", temporal, encoding)),
         ]
 
-    def _join(self, header: Header, data_set: bytes, bulk_data: BulkData | None) -> tuple[bytes, tuple[int, int]]:
-        """Return the result's own bytes and which of the source's follow them."""
+    def _join(
+        self, header: Header, data_set: bytes, bulk_data: BulkData | None, origin: Origin | None
+    ) -> tuple[bytes, Origin | None]:
+        """Return the result's own bytes and the origin of those that follow them."""
         meta = _PREAMBLE + self._file_meta(header)
-        opening, extent = b"", (0, 0)
+        opening = b""
         if bulk_data is not None:
-            element = bulk_data.element
-            opening = header.source.read(element.start, element.value_start)
-            extent = (bulk_data.start, bulk_data.stop)
+            opening = header.source.read(bulk_data.element.start, bulk_data.element.value_start)
         if not header.transfer_syntax.is_deflated:
-            return meta + data_set + opening, extent
+            return meta + data_set + opening, origin
         deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        parts = (deflater.compress(part) for part in (data_set, opening, header.source.read(*extent)))
-        deflated = b"".join((*parts, deflater.flush()))
-        return meta + deflated + b"\0" * (len(deflated) % 2), (0, 0)
+        value = b"" if origin is None else origin.read()
+        deflated = b"".join((*map(deflater.compress, (data_set, opening, value)), deflater.flush()))
+        return meta + deflated + b"\0" * (len(deflated) % 2), None
 
     def _file_meta(self, header: Header) -> bytes:
         """Return new file meta information (DICOM PS3.10 7.1)."""
@@ -221,6 +234,19 @@ class Deidentifier:
         group = b"".join(encode_element(tag, vr, value, EXPLICIT_LITTLE) for tag, vr, value in elements)
         length = struct.pack("<L", len(group))
         return encode_element(tags.FILE_META_INFORMATION_GROUP_LENGTH, "UL", length, EXPLICIT_LITTLE) + group
+
+
+def _origin(header: Header, bulk_data: BulkData | None, staged: ByteSource | None) -> Origin | None:
+    """Return the origin of the result's bulk data: the object itself, or what was staged instead."""
+    if staged is None:
+        if bulk_data is None or bulk_data.start == bulk_data.stop:
+            return None
+        return Origin(header.source, bulk_data.start, bulk_data.stop)
+    if bulk_data is None:
+        raise ValueError("bulk data was staged for an object that has none")
+    if bulk_data.fragments is None and staged.size != bulk_data.stop - bulk_data.start:
+        raise ValueError("staged native data must be as long as the source's")
+    return Origin(staged, 0, staged.size)
 
 
 def _code_item(code: MethodCode, encoding: Encoding) -> bytes:

@@ -1,10 +1,10 @@
-"""Where an object's bytes come from."""
+"""Objects as sources of bytes, and origins: the bytes of one that a result is made of."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class ByteSource(Protocol):
@@ -16,6 +16,23 @@ class ByteSource(Protocol):
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` up to, not including, `stop`; fewer where the object ends before `stop`."""
+
+
+class Origin(NamedTuple):
+    """Range of an object that a result copies: of the source itself, or of one staged with cleaned pixels."""
+
+    source: ByteSource
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return self.stop - self.start
+
+    def read(self) -> bytes:
+        """Return all bytes of the range."""
+        return self.source.read(self.start, self.stop)
 
 
 class BytesSource:
@@ -38,7 +55,7 @@ class FileSource:
     """A local file, opened for each read so that a process may hold many of them."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._size = path.stat().st_size
 
     @property
@@ -48,7 +65,7 @@ class FileSource:
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes of ``[start, stop)``."""
-        descriptor = os.open(self._path, os.O_RDONLY)
+        descriptor = os.open(self.path, os.O_RDONLY)
         try:
             return os.pread(descriptor, max(stop - start, 0), start)
         finally:

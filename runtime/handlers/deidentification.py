@@ -69,8 +69,9 @@ def deidentify(execution: ExecutionInput, source: storage.S3Object) -> Deidentif
     """De-identify one object version and write the result, unless its instance is delivered."""
     header = read_header(source)
     deidentified = engine(execution).deidentify(header, release_risks=execution.release is not None)
-    start, stop = deidentified.bulk_data
-    result = storage.Result(variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.content, start, stop)
+    result = storage.Result(
+        variables.PROCESSED_BUCKET, deidentified.output_key, deidentified.header, deidentified.origin
+    )
     sop_instance_uid = header.text(SOP_INSTANCE_UID) or ""
     delivery = InstanceClaim(ledger, s3, source, sop_instance_uid).deliver(result)
     is_re_encoded = header.transfer_syntax.is_deflated and header.data_set.bulk_data

@@ -171,7 +171,7 @@ class InstanceClaim:
                 if claim.output_key is not None and storage.exists(self.client, result.bucket, claim.output_key):
                     return Delivery(claim.output_key, identity, claim.holder)
             if identity is None:
-                identity = storage.write_result(self.client, self.source, result)
+                identity = storage.write_result(self.client, result)
             if self._change(claim, delivered_as=result.key):
                 return Delivery(result.key, identity, None)
         raise ContestedError

@@ -36,7 +36,7 @@ def ours() -> Deidentify:
 
     profile = load_profile("basic").model_copy(update={"risks": dict.fromkeys(Risk, Policy.RELEASE)})
     deidentifier = Deidentifier(profile, Pseudonyms(bytes(32)))
-    return lambda source, target: write_result(source, target, deidentifier.deidentify(read_header(FileSource(source))))
+    return lambda source, target: write_result(target, deidentifier.deidentify(read_header(FileSource(source))))
 
 
 def dicognito() -> Deidentify:

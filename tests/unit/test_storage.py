@@ -14,13 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.aws import storage
-from runtime.aws.storage import Result, S3Object, WriteError, locate, write_result
+from runtime.aws.storage import (
+    Result,
+    S3Object,
+    StagedObject,
+    StagedObjectMissingError,
+    WriteError,
+    locate,
+    write_result,
+)
 from runtime.contract.objects import ObjectCoordinates
 from runtime.contract.steps import PixelIdentity
 from runtime.dicom.bulk_data import locate_bulk_data
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
-from runtime.dicom.source import BytesSource
+from runtime.dicom.source import BytesSource, Origin
 from tests.unit.conftest import PROCESSED, RAW, Buckets, created, dicom_file
 
 CT = dicom_file("CT_small.dcm")
@@ -213,7 +221,10 @@ def test_should_find_the_version_of_any_key(buckets: Buckets, key: str, *, pinne
 def test_should_copy_from_any_key(buckets: Buckets, key: str) -> None:
     source = buckets.source(CT, key)
     start, stop = bulk_data_of(source)
-    assert write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop)) is PixelIdentity.PROVED
+    assert (
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
+        is PixelIdentity.PROVED
+    )
     assert buckets.result(KEY) == NEW_HEADER + CT[start:stop]
 
 
@@ -276,7 +287,10 @@ def test_should_reject_an_event_of_a_deleted_version(buckets: Buckets, *, with_v
 def test_should_write_a_small_result_by_one_put(buckets: Buckets) -> None:
     source = buckets.source(CT)
     start, stop = bulk_data_of(source)
-    assert write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop)) is PixelIdentity.PROVED
+    assert (
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
+        is PixelIdentity.PROVED
+    )
     assert buckets.result(KEY) == NEW_HEADER + CT[start:stop]
     head = buckets.s3.head_object(Bucket=PROCESSED, Key=KEY)
     assert head["ContentType"] == "application/dicom"
@@ -291,7 +305,7 @@ def test_should_copy_large_bulk_data_inside_s3(buckets: Buckets, header_size: in
     start, stop = bulk_data_of(source)
     fetched = source.bytes_read
     header = os.urandom(header_size)
-    identity = write_result(buckets.s3, source, Result(PROCESSED, KEY, header, start, stop))
+    identity = write_result(buckets.s3, Result(PROCESSED, KEY, header, Origin(source, start, stop)))
     assert identity is PixelIdentity.PROVED
     assert buckets.result(KEY) == header + CT[start:stop]
     assert source.bytes_read <= max(fetched, start + 5000) + len(CT) - stop
@@ -305,7 +319,7 @@ def test_should_copy_large_bulk_data_inside_s3(buckets: Buckets, header_size: in
 def test_should_copy_in_equal_parts_with_at_least_a_byte_in_the_last(buckets: Buckets) -> None:
     start, stop = 100, 100 + 5000 - len(NEW_HEADER) + 3 * 4096 + 1
     source = buckets.source(CT)
-    write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+    write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     ranges = sorted(
         tuple(int(place) for place in params["CopySourceRange"].removeprefix("bytes=").split("-"))
         for name, params in buckets.requests
@@ -320,7 +334,10 @@ def test_should_never_make_more_parts_than_s3_takes(buckets: Buckets, monkeypatc
     monkeypatch.setattr(storage, "MAXIMUM_PARTS", 4)
     source = buckets.source(CT)
     start, stop = bulk_data_of(source)
-    assert write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop)) is PixelIdentity.PROVED
+    assert (
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
+        is PixelIdentity.PROVED
+    )
     assert buckets.operations().count("UploadPartCopy") == 3
     assert buckets.result(KEY) == NEW_HEADER + CT[start:stop]
 
@@ -342,7 +359,7 @@ def test_should_leave_no_upload_behind_when_a_request_fails(buckets: Buckets, op
 
     buckets.s3.meta.events.register(f"before-call.s3.{operation}", fail)
     with pytest.raises(ClientError):
-        write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     assert "AbortMultipartUpload" in buckets.operations()
     assert not buckets.s3.list_multipart_uploads(Bucket=PROCESSED).get("Uploads")
     assert not buckets.s3.list_objects_v2(Bucket=PROCESSED).get("Contents")
@@ -361,7 +378,7 @@ def test_should_cancel_the_other_copies_when_the_first_part_fails(
 
     buckets.s3.meta.events.register("before-call.s3.UploadPart", fail)
     with pytest.raises(ClientError):
-        write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     assert buckets.operations().count("UploadPartCopy") < (stop - start - 5000) // 64
     assert buckets.operations()[-1] == "AbortMultipartUpload"
 
@@ -374,15 +391,69 @@ def test_should_reject_when_the_version_goes_while_it_is_copied(buckets: Buckets
     assert source.checksum
     buckets.s3.delete_object(Bucket=RAW, Key="scan.dcm", VersionId=source.coordinates.version_id)
     with pytest.raises(DicomError, match="OBJECT_DELETED"):
-        write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     assert not buckets.s3.list_multipart_uploads(Bucket=PROCESSED).get("Uploads")
 
 
 def test_should_write_a_result_without_bulk_data(buckets: Buckets) -> None:
-    source = buckets.source(dicom_file("reportsi.dcm"))
-    identity = write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, 0, 0))
+    identity = write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, None))
     assert identity is PixelIdentity.NO_BULK_DATA
     assert buckets.result(KEY) == NEW_HEADER
+
+
+# staged origins
+
+
+def staged(buckets: Buckets, content: bytes, *, checksum: str = "CRC64NVME") -> StagedObject:
+    return StagedObject(buckets.s3, buckets.upload(content, "staged/pixels", checksum=checksum))
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("limit", [1024, 8 * 1024 * 1024])
+def test_should_write_and_prove_staged_bulk_data(buckets: Buckets, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(storage, "SINGLE_PUT_LIMIT", limit)
+    content = os.urandom(20_000)
+    pixels = staged(buckets, content)
+    identity = write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(pixels, 0, pixels.size)))
+    assert identity is PixelIdentity.PROVED_STAGED
+    assert buckets.result(KEY) == NEW_HEADER + content
+    copies = [params["CopySource"] for name, params in buckets.requests if name == "UploadPartCopy"]
+    pinned = {"Bucket": RAW, "Key": "staged/pixels", "VersionId": pixels.coordinates.version_id}
+    assert copies == [pinned] * (4 if limit == 1024 else 0)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_should_detect_damaged_staged_bulk_data(buckets: Buckets) -> None:
+    pixels = staged(buckets, os.urandom(20_000))
+    buckets.s3.meta.events.register("provide-client-params.s3.UploadPart", lambda params, **_: flip_a_bit(params))
+    with pytest.raises(WriteError):
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(pixels, 0, pixels.size)))
+
+
+def test_should_say_so_when_the_staged_object_has_no_comparable_checksum(buckets: Buckets) -> None:
+    pixels = staged(buckets, CT, checksum="CRC32")
+    identity = write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(pixels, 0, pixels.size)))
+    assert identity is PixelIdentity.NO_CHECKSUM
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("limit", [1024, 8 * 1024 * 1024])
+@pytest.mark.parametrize("knows_checksum", [True, False])
+def test_should_not_blame_the_uploaded_object_when_a_staged_one_is_gone(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, limit: int, *, knows_checksum: bool
+) -> None:
+    monkeypatch.setattr(storage, "SINGLE_PUT_LIMIT", limit)
+    pixels = staged(buckets, CT)
+    assert not knows_checksum or pixels.checksum
+    buckets.s3.delete_object(Bucket=RAW, Key="staged/pixels", VersionId=pixels.coordinates.version_id)
+    with pytest.raises(StagedObjectMissingError):
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(pixels, 0, pixels.size)))
+    assert not buckets.s3.list_multipart_uploads(Bucket=PROCESSED).get("Uploads")
+
+
+def test_should_write_no_result_from_what_is_not_in_s3(buckets: Buckets) -> None:
+    with pytest.raises(TypeError):
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(BytesSource(CT), 0, 10)))
 
 
 # proving
@@ -414,8 +485,8 @@ class Held:
 def test_should_compute_the_checksum_that_the_result_has(header: bytes, bulk_data: bytes, new: bytes) -> None:
     for trailer in (b"", b"\0", bulk_data[::-1], b"\0" * 100):
         source = Held(header + bulk_data + trailer)
-        result = Result(PROCESSED, KEY, new, len(header), len(header) + len(bulk_data))
-        expected = storage._expected_checksum(source, result)  # type: ignore[arg-type]
+        origin = Origin(source, len(header), len(header) + len(bulk_data))  # type: ignore[arg-type]
+        expected = storage._expected_checksum(source, origin, new)  # type: ignore[arg-type]
         assert expected == content_checksum(new + bulk_data)
 
 
@@ -434,8 +505,8 @@ def test_should_prove_pixels_of_an_object_with_or_without_a_trailer(
     monkeypatch.setattr(storage, "CHUNK", 100)
     source = buckets.source(CT + trailer)
     start, stop = bulk_data_of(source)
-    result = Result(PROCESSED, KEY, NEW_HEADER, start, stop)
-    assert write_result(buckets.s3, source, result) is PixelIdentity.PROVED
+    result = Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop))
+    assert write_result(buckets.s3, result) is PixelIdentity.PROVED
 
 
 def flip_a_bit(params: dict[str, Any]) -> None:
@@ -470,7 +541,7 @@ def test_should_detect_a_damaged_pixel(
     start, stop = bulk_data_of(source)
     buckets.s3.meta.events.register(f"provide-client-params.s3.{operation}", lambda params, **_: damage(params))
     with pytest.raises(WriteError):
-        write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
 
 
 @pytest.mark.parametrize("limit", [1024, 8 * 1024 * 1024])
@@ -480,7 +551,7 @@ def test_should_tell_s3_what_checksum_and_size_the_result_must_have(
     monkeypatch.setattr(storage, "SINGLE_PUT_LIMIT", limit)
     source = buckets.source(CT)
     start, stop = bulk_data_of(source)
-    write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+    write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     told = [params for name, params in buckets.requests if params.get("ChecksumCRC64NVME")][-1]
     expected = crc64nvme(NEW_HEADER + CT[start:stop])
     assert told["ChecksumCRC64NVME"] == base64.b64encode(expected.to_bytes(8, "big")).decode()
@@ -494,7 +565,7 @@ def test_should_say_so_when_the_source_has_no_comparable_checksum(
     monkeypatch.setattr(storage, "SINGLE_PUT_LIMIT", limit)
     source = buckets.source(CT, checksum="CRC32")
     start, stop = bulk_data_of(source)
-    identity = write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+    identity = write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
     assert identity is PixelIdentity.NO_CHECKSUM
     assert buckets.result(KEY) == NEW_HEADER + CT[start:stop]
 
@@ -518,7 +589,7 @@ def test_should_detect_a_result_of_another_size(buckets: Buckets, small_parts: N
 
     buckets.s3.meta.events.register("provide-client-params.s3.CompleteMultipartUpload", drop_a_part)
     with pytest.raises(WriteError):
-        write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop))
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
 
 
 def test_should_check_the_version_it_wrote_when_another_writer_follows(buckets: Buckets) -> None:
@@ -530,4 +601,7 @@ def test_should_check_the_version_it_wrote_when_another_writer_follows(buckets: 
         other.put_object(Bucket=PROCESSED, Key=KEY, Body=b"another result")
 
     buckets.s3.meta.events.register("after-call.s3.PutObject", overwrite)
-    assert write_result(buckets.s3, source, Result(PROCESSED, KEY, NEW_HEADER, start, stop)) is PixelIdentity.PROVED
+    assert (
+        write_result(buckets.s3, Result(PROCESSED, KEY, NEW_HEADER, Origin(source, start, stop)))
+        is PixelIdentity.PROVED
+    )

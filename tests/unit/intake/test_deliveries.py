@@ -14,7 +14,10 @@ from pydicom.uid import generate_uid
 from runtime.aws import storage
 from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ObjectCoordinates, Release
-from runtime.ledger.fingerprint import Fingerprint, same_content
+from runtime.contract.steps import PixelIdentity
+from runtime.dicom.source import Origin
+from runtime.ledger.claims import Claims, Delivery, InstanceClaim
+from runtime.ledger.fingerprint import Fingerprint, fingerprint_of, same_content
 from runtime.ledger.table import hashed
 from runtime.observability.entry_points import StepFailedError
 from tests.unit.conftest import PROCESSED, RAW, dicom_file
@@ -102,6 +105,16 @@ def reasons(answer: dict[str, Any]) -> str:
     assert answer["statusCode"] == 422
     codes: str = answer["body"]["reason_codes"]
     return codes
+
+
+def test_should_deliver_staged_pixels_under_the_claim_of_their_source(stage: Stage) -> None:
+    source = storage.S3Object(stage.buckets.s3, stage.buckets.upload(CT))
+    pixels = storage.StagedObject(stage.buckets.s3, stage.buckets.upload(b"masked", "staged"))
+    result = storage.Result(PROCESSED, "p/s/s/i.dcm", b"header", Origin(pixels, 0, pixels.size))
+    claim = InstanceClaim(stage.ledger, stage.buckets.s3, source, "1.2.3")
+    assert claim.deliver(result) == Delivery("p/s/s/i.dcm", PixelIdentity.PROVED_STAGED, None)
+    assert stage.buckets.result("p/s/s/i.dcm") == b"headermasked"
+    assert stage.ledger.claim("1.2.3", "another", fingerprint_of(source)).holder == source.coordinates.object_id
 
 
 def test_should_deliver_an_object_and_record_its_study(stage: Stage) -> None:
