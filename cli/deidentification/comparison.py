@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pydicom.valuerep import BYTES_VR
-
 from cli.deidentification.explanation import word
 from cli.deidentification.folder import printable_path
 from cli.tables import OneLine, shorten, text_table
@@ -18,7 +16,7 @@ from runtime.contract.objects import Finding, Severity
 from runtime.deidentification.engine import Deidentified, Deidentifier, RejectedError
 from runtime.deidentification.profile import Profile
 from runtime.deidentification.pseudonyms import Pseudonyms
-from runtime.dicom.character_sets import decode_text
+from runtime.dicom.character_sets import read_text
 from runtime.dicom.checks.compliance import check_compliance
 from runtime.dicom.elements import Element, attribute_text
 from runtime.dicom.errors import DicomError
@@ -26,11 +24,12 @@ from runtime.dicom.findings import from_error
 from runtime.dicom.header import Header, read_header
 from runtime.dicom.nesting import NestedDataSet, nested_data_sets
 from runtime.dicom.source import BytesSource, FileSource
+from runtime.dicom.vr import OPAQUE_VRS
 
 _COLUMNS: Final = ("attribute", "before", "after", "action", "why")
 _VALUE_WIDTH: Final = 36
 _NUMBERS: Final = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "SV": "q", "UV": "Q"}
-_BINARY: Final = BYTES_VR | {"AT"}
+_BINARY: Final = OPAQUE_VRS | {"AT"}
 
 
 class _Comparison(NamedTuple):
@@ -140,4 +139,4 @@ def _shown(header: Header, element: Element, data_set: NestedDataSet) -> str:
         return "\\".join(f"{each[0]:g}" for each in struct.iter_unpack(data_set.encoding.byte_order + number, value))
     if element.vr in _BINARY:
         return f"{len(value)} bytes"
-    return decode_text(value, data_set.codecs, person_name=element.vr == "PN").strip("\0 ")
+    return read_text(value, data_set.codecs, person_name=element.vr == "PN")

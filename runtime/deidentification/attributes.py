@@ -26,20 +26,19 @@ from runtime.deidentification.rules.table import Action
 from runtime.deidentification.rules.types import AttributeType, attribute_type
 from runtime.deidentification.text import TextCleaner
 from runtime.dicom import tags
-from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text
+from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text, encode_text, read_ascii, read_text
 from runtime.dicom.dictionary import dictionary_vr, effective_vr, is_compatible
 from runtime.dicom.elements import Element, Encoding, Item, attribute_text
 from runtime.dicom.header import Header
 from runtime.dicom.nesting import data_set_codecs
 from runtime.dicom.tags import is_private
+from runtime.dicom.vr import DATE_VRS, PARAGRAPH_VRS, PROSE_VRS, TEXT_VRS
 
+_KEEP: Final = Action.KEEP  # Python before 3.12 looks a member of an enumeration up in Python, for every element
+_REMOVE: Final = Action.REMOVE
+_CLEAN: Final = Action.CLEAN
 _LONGEST_PATH: Final = 3
 """Sequences around one that its path holds: no type needs more, and of a million deep items each holds its path."""
-_TEXT_VRS: Final = frozenset(("AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"))
-_SINGLE_VALUED_TEXT: Final = frozenset(("ST", "LT", "UT"))
-_PROSE: Final = frozenset(("LT", "ST", "UC", "UT"))
-"""VRs of text that is long enough to say anything."""
-_DATE_VRS: Final = frozenset(("DA", "DT"))
 _CONTENT_ACTIONS: Final[Mapping[Action, Action]] = {
     Action.CLEAN: Action.CLEAN,
     Action.DUMMY: Action.DUMMY,
@@ -78,6 +77,7 @@ class AttributeDeidentifier:
         self._header = header
         self._ruleset = ruleset
         self._decisions = ruleset.decisions
+        self._unlisted_private = ruleset.unlisted_private
         self._also_clean = also_clean
         self._pseudonyms = pseudonyms
         self._top_codecs = data_set_codecs(header, header.data_set.elements, DEFAULT_CODECS)
@@ -90,8 +90,6 @@ class AttributeDeidentifier:
         self.copied: list[Element] = []
         """elements that stay as they are; of sequences what is in them"""
         self._apply: Final[dict[Action, Callable[[Element, Scope], bytes | None]]] = {
-            Action.KEEP: self._keep,
-            Action.REMOVE: self._remove,
             Action.EMPTY: self._empty,
             Action.DUMMY: self._dummy,
             Action.MAP_UID: self._map_uids,
@@ -135,7 +133,9 @@ class AttributeDeidentifier:
         """Return the scope of an item."""
         codecs = data_set_codecs(self._header, item.elements, scope.encodings)
         tag = element.tag
-        decision = scope.private.get(element.start) or self._ruleset.decide(tag).resolved(self._type(tag, scope))
+        decision = scope.private.get(element.start) or self._ruleset.decide(tag)
+        if decision.action.is_compound:
+            decision = decision.resolved(self._type(tag, scope))
         action = Action.CLEAN if is_private(tag) else _CONTENT_ACTIONS.get(decision.action)
         content = scope.content if action is None else inside(attribute_text(tag), action, decision.reason)
         path = (*scope.path[-_LONGEST_PATH:], tag)
@@ -160,7 +160,10 @@ class AttributeDeidentifier:
         decision = self._decide(element, scope)
         if decision is not UNNAMED:
             self.decisions.append((element, decision))
-        new = self._apply[decision.action](element, scope)
+        action = decision.action
+        if action is _REMOVE:
+            return b""
+        new = None if action is _KEEP else self._apply[action](element, scope)
         if new is None and not element.items:
             self.copied.append(element)
         return new
@@ -168,23 +171,24 @@ class AttributeDeidentifier:
     def _decide(self, element: Element, scope: Scope) -> Decision:
         """Decide what happens to an element, and why."""
         tag = element.tag
-        if is_private(tag):
-            return scope.private.get(element.start, self._ruleset.unlisted_private)
-        decision = self._decisions.get(tag) or self._ruleset.decide(tag)
-        if decision.action.is_compound:
-            return decision.resolved(self._type(tag, scope))
-        if decision.action is not Action.KEEP and decision.action is not Action.CLEAN:
-            return decision
+        decision = self._decisions.get(tag)
+        if decision is None:
+            if is_private(tag):
+                return scope.private.get(element.start, self._unlisted_private)
+            decision = self._ruleset.decide(tag)
+        action = decision.action
+        if action is not _KEEP and action is not _CLEAN:
+            return decision.resolved(self._type(tag, scope)) if action.is_compound else decision
         if _contradicts_dictionary(element):
             return MISREPRESENTED.resolved("3" if decision is UNNAMED else self._type(tag, scope))
         if decision is UNNAMED:
             return self._decide_unnamed(element, scope)
-        return self._decide_kept(element, decision) if decision.action is Action.KEEP else decision
+        return self._decide_kept(element, decision) if action is _KEEP else decision
 
     def _decide_kept(self, element: Element, decision: Decision) -> Decision:
         """Decide on a value whose attribute the profile keeps."""
         vr = _vr(element)
-        if element.start in self._also_clean and vr in _TEXT_VRS:
+        if element.start in self._also_clean and vr in TEXT_VRS:
             return RESIDUE
         if vr == "AS" and element.items is None and self._map_values(element, cap_age) != self._header.value(element):
             return CAPPED_AGE
@@ -197,7 +201,7 @@ class AttributeDeidentifier:
         the sequence (DICOM PS3.15 E.3.4).
         """
         vr = _vr(element)
-        if element.items is not None or vr not in _TEXT_VRS:
+        if element.items is not None or vr not in TEXT_VRS:
             return UNNAMED
         tag, content = element.tag, scope.content
         if element.start in self._also_clean:
@@ -205,7 +209,7 @@ class AttributeDeidentifier:
         if tag not in _CODE:
             if content is not None and content.action is Action.CLEAN and vr != "CS":
                 return content
-            if self._ruleset.cleans_text and vr in _PROSE:
+            if self._ruleset.cleans_text and vr in PROSE_VRS:
                 return PROSE
         is_kept_code = scope.keeps_codes and (tag in _CODE or tag == tags.CODE_MEANING)
         if content is not None and content.action is Action.DUMMY and vr != "CS" and not is_kept_code:
@@ -214,12 +218,6 @@ class AttributeDeidentifier:
 
     def _type(self, tag: int, scope: Scope) -> AttributeType | None:
         return attribute_type(self.sop_class_uid, (*scope.path, tag))
-
-    def _keep(self, element: Element, scope: Scope) -> None:
-        """Keep an element's bytes."""
-
-    def _remove(self, element: Element, scope: Scope) -> bytes:  # noqa: ARG002 - all actions are called alike
-        return b""
 
     def _empty(self, element: Element, scope: Scope) -> bytes | None:
         if element.tag in PSEUDONYMOUS and element.items is None:
@@ -249,10 +247,10 @@ class AttributeDeidentifier:
             return None
         if element.items is None and vr == "AS":
             return self._replace(element, scope, self._map_values(element, cap_age))
-        if element.items is None and vr in _DATE_VRS and self.date_shift is not None:
+        if element.items is None and vr in DATE_VRS and self.date_shift is not None:
             shift = self.date_shift.shift_da if vr == "DA" else self.date_shift.shift_dt
             return self._replace(element, scope, self._map_values(element, shift))
-        if element.items is None and vr in _TEXT_VRS:
+        if element.items is None and vr in TEXT_VRS:
             return self._clean_text(element, scope, vr)
         return self._dummy(element, scope)
 
@@ -261,8 +259,8 @@ class AttributeDeidentifier:
         if not value:
             return None
         text = decode_text(value, scope.encodings).rstrip("\0 ").replace("\0", "")
-        separator = "\n" if vr in _SINGLE_VALUED_TEXT else "\\"
-        parts = [text] if vr in _SINGLE_VALUED_TEXT else text.split("\\")
+        separator = "\n" if vr in PARAGRAPH_VRS else "\\"
+        parts = [text] if vr in PARAGRAPH_VRS else text.split("\\")
         cleaned = separator.join(self.cleaner.clean(part) for part in parts)
         if cleaned == text:
             self.cleaned.append((element, value))
@@ -276,7 +274,7 @@ class AttributeDeidentifier:
 
     def _map_values(self, element: Element, change: Callable[[str], str | None]) -> bytes:
         """Change each value of a multi-valued element; one that can't be changed is emptied."""
-        values = self._header.value(element).decode("ascii", "replace").strip("\0 ").split("\\")
+        values = read_ascii(self._header.value(element)).split("\\")
         return "\\".join(change(value) or "" for value in values).encode("ascii", "replace")
 
     def _replace(self, element: Element, scope: Scope, value: bytes) -> bytes | None:
@@ -288,10 +286,10 @@ class AttributeDeidentifier:
         element = self._header.find(tag)
         if element is None:
             return ""
-        return decode_text(self._header.value(element), self._top_codecs).strip("\0 ")
+        return read_text(self._header.value(element), self._top_codecs)
 
     def _text(self, element: Element, scope: Scope) -> str:
-        return decode_text(self._header.value(element), scope.encodings).strip("\0 ")
+        return read_text(self._header.value(element), scope.encodings)
 
     def _patient_id(self, element: Element, scope: Scope) -> str:
         value = self._text(element, scope)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections import Counter
@@ -28,6 +27,7 @@ from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
 from runtime.dicom.source import ByteSource, Origin
+from runtime.dicom.vr import TOLERATED_UID
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.155107183563541413047229446246413846387"
 IMPLEMENTATION_VERSION_NAME: Final = "MED_IMG_PIPELINE"
@@ -38,9 +38,6 @@ _REQUIRED_UIDS: Final = {
     tags.STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
     tags.SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
 }
-_UID: Final = re.compile(r"(?=.{3,64}\Z)[0-2](?:\.[0-9]+)+", re.ASCII)
-"""What a UID looks like: one that is kept says nothing else, and leads nowhere else as a part of the output key."""
-_ANYTHING: Final = re.compile(".+", re.DOTALL)
 _PREAMBLE: Final = b"\0" * 128 + b"DICM"
 
 
@@ -107,7 +104,6 @@ class Deidentifier:
             profile=profile.name, profile_hash=profile.content_hash(self._ruleset.digest), key_id=pseudonyms.key_id
         )
         self._declared = {encoding: self._declarations(encoding) for encoding in ENCODINGS}
-        self._uid_pattern = _UID if self._ruleset.keeps_uids else _ANYTHING
 
     def deidentify(
         self, header: Header, *, release_risks: bool = False, staged: ByteSource | None = None
@@ -134,8 +130,10 @@ class Deidentifier:
             identifiers than can be searched for; or the bulk data can't be located.
         """
         for tag, code in _REQUIRED_UIDS.items():
-            pattern = _UID if tag == tags.SOP_CLASS_UID else self._uid_pattern
-            if not pattern.fullmatch(header.text(tag) or ""):
+            uid = header.text(tag) or ""
+            is_kept = tag == tags.SOP_CLASS_UID or self._ruleset.keeps_uids
+            # One that is kept says nothing else, and leads nowhere else as a part of the output key.
+            if not uid or (is_kept and not TOLERATED_UID.fullmatch(uid.encode("ascii", "replace"))):
                 raise DicomError(code, attribute=attribute_text(tag))
         risks = list(assess_risks(header)) if release_risks else self._released_risks(header)
         bulk_data = locate_bulk_data(header)

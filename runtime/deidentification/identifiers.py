@@ -11,7 +11,7 @@ from runtime.deidentification.rules.decision import UNNAMED
 from runtime.deidentification.rules.resolution import Ruleset
 from runtime.deidentification.rules.table import Action
 from runtime.deidentification.text import Identifiers, Kind, kind_of
-from runtime.dicom.character_sets import decode_text, readings
+from runtime.dicom.character_sets import decode_text, read_ascii, readings
 from runtime.dicom.dictionary import effective_vr
 from runtime.dicom.elements import Element
 from runtime.dicom.errors import DicomError
@@ -68,7 +68,7 @@ def collect_identifiers(header: Header, ruleset: Ruleset) -> SourceIdentifiers:
                 continue
             value = header.value(element)
             if kind is None:
-                uids.update(value.decode("ascii", "replace").strip("\0 ").split("\\"))
+                uids.update(read_ascii(value).split("\\"))
             elif value and value.rstrip() != dummy_value(vr):
                 values.append((kind, decode_text(value, codecs, person_name=kind is Kind.PERSON)))
                 if not value.isascii():

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from runtime.contract.models import Frozen
 from runtime.deidentification.rules.options import BASIC_PROFILE_CODE, MethodCode, Option
 from runtime.deidentification.rules.table import Action
+from runtime.dicom import tags
 
 _PROFILES: Final = Path(__file__).parent / "profiles"
 _NAME: Final = r"^[a-z0-9-]+$"
@@ -230,27 +231,27 @@ _SMALLEST_SPREAD: Final = 29
 _ENGINE_GROUPS: Final = frozenset({0x0000, 0x0002, 0x7FE0, 0xFFFC, 0xFFFE})
 _ENGINE_TAGS: Final = frozenset(
     {
-        0x00080005,  # SpecificCharacterSet
-        0x00080016,  # SOPClassUID
-        0x00120062,  # PatientIdentityRemoved
-        0x00120063,  # DeidentificationMethod
-        0x00120064,  # DeidentificationMethodCodeSequence
-        0x00280303,  # LongitudinalTemporalInformationModified
+        tags.SPECIFIC_CHARACTER_SET,
+        tags.SOP_CLASS_UID,
+        tags.PATIENT_IDENTITY_REMOVED,
+        tags.DEIDENTIFICATION_METHOD,
+        tags.DEIDENTIFICATION_METHOD_CODE_SEQUENCE,
+        tags.LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED,
     }
 )
 _DIRECT_IDENTIFIERS: Final = frozenset(
     {
-        0x00100010,  # PatientName
-        0x00100020,  # PatientID
-        0x00100030,  # PatientBirthDate
-        0x00101000,  # OtherPatientIDs
-        0x00101001,  # OtherPatientNames
-        0x00101002,  # OtherPatientIDsSequence
-        0x00101005,  # PatientBirthName
-        0x00101040,  # PatientAddress
-        0x00101060,  # PatientMotherBirthName
-        0x00102154,  # PatientTelephoneNumbers
-        0x00102155,  # PatientTelecomInformation
+        tags.PATIENT_NAME,
+        tags.PATIENT_ID,
+        tags.PATIENT_BIRTH_DATE,
+        tags.OTHER_PATIENT_IDS,
+        tags.OTHER_PATIENT_NAMES,
+        tags.OTHER_PATIENT_I_DS_SEQUENCE,
+        tags.PATIENT_BIRTH_NAME,
+        tags.PATIENT_ADDRESS,
+        tags.PATIENT_MOTHER_BIRTH_NAME,
+        tags.PATIENT_TELEPHONE_NUMBERS,
+        tags.PATIENT_TELECOM_INFORMATION,
     }
 )
 

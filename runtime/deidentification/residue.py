@@ -18,18 +18,14 @@ from runtime.deidentification.text import TextCleaner
 from runtime.deidentification.text.words import spellings
 from runtime.dicom.character_sets import encode_text, readings
 from runtime.dicom.dictionary import effective_vr
-from runtime.dicom.elements import Element, attribute_text, walk
+from runtime.dicom.elements import Element, attribute_text
 from runtime.dicom.header import Header
+from runtime.dicom.nesting import nested_data_sets
+from runtime.dicom.vr import DATE_VRS, SYNTAX, TEXT_VRS, TOLERATED_UID
 
-_TEXT_VRS: Final = frozenset(("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
-_SYNTAX: Final = {
-    "AS": re.compile(rb"\d{3}[DWMY]"),
-    "DS": re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"),
-    "IS": re.compile(rb"[+-]?\d{1,12}"),
-    "UI": re.compile(rb"(?=.{1,64}\Z)[0-2](?:\.\d+)*"),
-    "TM": re.compile(rb"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"),
-}
-"""What a value of these VRs looks like (DICOM PS3.5 6.2); one that looks otherwise is text, whatever its VR."""
+_SEARCHED_AS_TEXT: Final = TEXT_VRS | DATE_VRS | {"PN", "UR"}
+_SYNTAX: Final = {vr: SYNTAX[vr] for vr in ("AS", "DS", "IS", "TM")} | {"UI": TOLERATED_UID}
+"""Syntax of VRs whose values are no text unless they look otherwise."""
 _DEFINED_TERMS: Final = frozenset(
     b"ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER OTHER NONE NORM MOSAIC MIXED RESAMPLED VOLUME SUM MAX MIN "
     b"MEAN SINGLE STATIC DYNAMIC GATED SPIRAL CONSTANT FILTERED ANGIO STANDARD PHANTOM FAST LARGE SMALL WHOLE BODY "
@@ -92,7 +88,7 @@ class ResidueSearch:
             vr = effective_vr(element.tag, element.vr)
             if not value:
                 continue
-            if vr in _TEXT_VRS:
+            if vr in _SEARCHED_AS_TEXT:
                 texts.append((element, value))
             elif vr in _SYNTAX:
                 if not is_well_formed(vr, value):
@@ -105,8 +101,13 @@ class ResidueSearch:
         found.update(self._revealing(cleaned, dates=False))
         if not found:
             return {}
-        elements = walk(self._header.data_set.elements)
-        return {element: path + attribute_text(element.tag) for element, _, path in elements if element.start in found}
+        places = {
+            element: data_set.path + attribute_text(element.tag)
+            for data_set in nested_data_sets(self._header)
+            for element in data_set.elements
+            if element.start in found
+        }
+        return dict(sorted(places.items(), key=lambda place: place[0].start))
 
     def _revealing(self, texts: list[tuple[Element, bytes]], *, dates: bool = True) -> list[int]:
         """Return where the elements start whose text reveals an identifier; in cleaned text dates have been moved."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from runtime.deidentification.rules.decision import Decision
-from runtime.dicom.dictionary import LONG_VRS
 from runtime.dicom.elements import Element, Encoding, Item
+from runtime.dicom.vr import LONG_VRS
 
 _ITEM_HEADER: Final = 8
 _DELIMITER: Final = 8

@@ -7,16 +7,9 @@ from typing import Final
 from pydicom.uid import MPEGTransferSyntaxes
 
 from runtime.deidentification.profile import Risk
+from runtime.dicom import tags
+from runtime.dicom.character_sets import read_ascii
 from runtime.dicom.header import Header
-
-_SOP_CLASS_UID: Final = 0x00080016
-_IMAGE_TYPE: Final = 0x00080008
-_MODALITY: Final = 0x00080060
-_CONVERSION_TYPE: Final = 0x00080064
-_BODY_PART_EXAMINED: Final = 0x00180015
-_BURNED_IN_ANNOTATION: Final = 0x00280301
-_RECOGNIZABLE_VISUAL_FEATURES: Final = 0x00280302
-_SPECIMEN_LABEL_IN_IMAGE: Final = 0x00480010
 
 _OVERLAY_GROUPS: Final = range(0x6000, 0x6020, 2)
 _OVERLAY_BIT_POSITION: Final = 0x0102
@@ -51,8 +44,8 @@ def assess_risks(header: Header) -> dict[Risk, bool]:
     The attestation is Burned In Annotation NO, for a recognizable face Recognizable Visual Features NO (DICOM PS3.3
     C.7.6.1.1). What an absent attribute would have said is not guessed: absent attests nothing.
     """
-    no_text = _values(header, _BURNED_IN_ANNOTATION) == {"NO"}
-    no_face = _values(header, _RECOGNIZABLE_VISUAL_FEATURES) == {"NO"}
+    no_text = _values(header, tags.BURNED_IN_ANNOTATION) == {"NO"}
+    no_face = _values(header, tags.RECOGNIZABLE_VISUAL_FEATURES) == {"NO"}
     return {
         risk: no_face if risk is Risk.RECOGNIZABLE_FACE else no_text
         for risk, is_borne in _SIGNS.items()
@@ -66,7 +59,7 @@ def _burned_in_annotation(header: Header) -> bool:
     Such an overlay (DICOM PS3.3 C.9.2 before 2004) has attributes but no Overlay Data: without them it stays in Pixel
     Data, where it was.
     """
-    return "YES" in _values(header, _BURNED_IN_ANNOTATION) or any(
+    return "YES" in _values(header, tags.BURNED_IN_ANNOTATION) or any(
         header.text(group << 16 | _OVERLAY_BIT_POSITION) and not header.find(group << 16 | _OVERLAY_DATA)
         for group in _OVERLAY_GROUPS
     )  # the text of a number is empty where the number is zero: the first bit, which is a pixel's
@@ -76,8 +69,8 @@ def _secondary_capture(header: Header) -> bool:
     by_class = any(uid == _SECONDARY_CAPTURE or uid.startswith(_SECONDARY_CAPTURE + ".") for uid in _classes(header))
     return (
         by_class
-        or any(value.startswith("SCREEN") for value in _values(header, _IMAGE_TYPE))
-        or not _CAPTURED.isdisjoint(_values(header, _CONVERSION_TYPE))
+        or any(value.startswith("SCREEN") for value in _values(header, tags.IMAGE_TYPE))
+        or not _CAPTURED.isdisjoint(_values(header, tags.CONVERSION_TYPE))
     )
 
 
@@ -95,11 +88,12 @@ def _video(header: Header) -> bool:
 
 
 def _scanned_document(header: Header) -> bool:
-    return not _SCANNED.isdisjoint(_values(header, _CONVERSION_TYPE)) or "DOC" in _modalities(header)
+    return not _SCANNED.isdisjoint(_values(header, tags.CONVERSION_TYPE)) or "DOC" in _modalities(header)
 
 
 def _encapsulated_document(header: Header) -> bool:
-    return any(uid.startswith(_ENCAPSULATED) for uid in _classes(header)) or header.find(0x00420011) is not None
+    by_class = any(uid.startswith(_ENCAPSULATED) for uid in _classes(header))
+    return by_class or header.find(tags.ENCAPSULATED_DOCUMENT) is not None
 
 
 def _audio(header: Header) -> bool:
@@ -111,31 +105,31 @@ def _opaque_data(header: Header) -> bool:
 
 
 def _slide_label(header: Header) -> bool:
-    if "YES" in _values(header, _SPECIMEN_LABEL_IN_IMAGE):
+    if "YES" in _values(header, tags.SPECIMEN_LABEL_IN_IMAGE):
         return True
-    return "SM" in _modalities(header) and not _SLIDE_LABELS.isdisjoint(_values(header, _IMAGE_TYPE))
+    return "SM" in _modalities(header) and not _SLIDE_LABELS.isdisjoint(_values(header, tags.IMAGE_TYPE))
 
 
 def _recognizable_face(header: Header) -> bool:
-    if "YES" in _values(header, _RECOGNIZABLE_VISUAL_FEATURES):
+    if "YES" in _values(header, tags.RECOGNIZABLE_VISUAL_FEATURES):
         return True
     return not (
-        _FACE_MODALITIES.isdisjoint(_modalities(header)) or _HEAD.isdisjoint(_values(header, _BODY_PART_EXAMINED))
+        _FACE_MODALITIES.isdisjoint(_modalities(header)) or _HEAD.isdisjoint(_values(header, tags.BODY_PART_EXAMINED))
     )
 
 
 def _classes(header: Header) -> set[str]:
-    return _values(header, _SOP_CLASS_UID)
+    return _values(header, tags.SOP_CLASS_UID)
 
 
 def _modalities(header: Header) -> set[str]:
-    return _values(header, _MODALITY)
+    return _values(header, tags.MODALITY)
 
 
 def _values(header: Header, tag: int) -> set[str]:
     """Return all values of an attribute, in capitals, of each element with its tag."""
     encoded = b"\\".join(map(header.value, header.find_all(tag)))
-    return {value.strip("\0 ").upper() for value in encoded.decode("ascii", "replace").split("\\")} - {""}
+    return {value.strip("\0 ").upper() for value in read_ascii(encoded).split("\\")} - {""}
 
 
 _SIGNS: Final = {

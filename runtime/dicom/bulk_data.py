@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from runtime.dicom.elements import ITEM, PIXEL_DATA, SEQUENCE_DELIMITATION, UNDEFINED_LENGTH, Element
+from runtime.dicom.elements import UNDEFINED_LENGTH, Element
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import Header
 from runtime.dicom.source import ByteSource
+from runtime.dicom.tags import ITEM, PIXEL_DATA, SEQUENCE_DELIMITATION_ITEM
 
 READ_AHEAD = 16 * 1024
 """Item headers closer together than this are fetched in one read."""
@@ -69,7 +70,7 @@ def _walk_fragments(source: ByteSource, start: int) -> tuple[list[tuple[int, int
             raise DicomError("TRUNCATED_PIXEL_DATA", attribute="PixelData", offset=position)
         group, number, length = _ITEM_HEADER.unpack_from(window, position - window_start)
         tag = group << 16 | number
-        if tag == SEQUENCE_DELIMITATION:
+        if tag == SEQUENCE_DELIMITATION_ITEM:
             return fragments, position + 8
         if tag != ITEM or length == UNDEFINED_LENGTH:
             raise DicomError("MALFORMED_FRAGMENTS", attribute="PixelData", offset=position)

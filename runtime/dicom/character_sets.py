@@ -17,13 +17,23 @@ _ESCAPE: Final = b"\x1b"
 _DELIMITED: Final = re.compile(r"([\\^=\r\n\f\t]+)")
 
 
+def read_ascii(value: bytes) -> str:
+    """Return an encoded value in the default repertoire without padding, whatever else is in it replaced."""
+    return value.decode("ascii", "replace").strip("\0 ")
+
+
+def read_text(value: bytes, codecs: tuple[str, ...], *, person_name: bool = False) -> str:
+    """Return an encoded value in a specific character set without padding."""
+    return decode_text(value, codecs, person_name=person_name).strip("\0 ")
+
+
 @lru_cache(maxsize=256)
 def codecs_of(specific_character_set: bytes) -> tuple[str, ...]:
     """Return the codecs for an encoded value of Specific Character Set (0008,0005).
 
     Terms that DICOM doesn't define count as the default repertoire.
     """
-    terms = [term.strip() for term in specific_character_set.decode("ascii", "replace").strip("\0 ").split("\\")]
+    terms = [term.strip() for term in read_ascii(specific_character_set).split("\\")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

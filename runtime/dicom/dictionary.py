@@ -9,28 +9,17 @@ from typing import Final
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
-SHORT_VRS: Final = frozenset(
-    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
-    | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
-)
-LONG_VRS: Final = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
-"""VRs with a 32-bit length field in explicit VR (DICOM PS3.5 7.1.2)."""
+from runtime.dicom.tags import is_private, is_private_creator
+from runtime.dicom.vr import OPAQUE_VRS, TEXT_VRS, VRS
 
-_PRIVATE: Final = 0x10000
-_LAST_CREATOR: Final = 0xFF
-_KNOWN_VRS: Final = SHORT_VRS | LONG_VRS - {"UN"}
+_KNOWN_VRS: Final = VRS - {"UN"}
 _KINDS: Final = (
-    {"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"},
+    TEXT_VRS | {"UR"},
     {"DS", "IS"},
     {"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"},
-    {"OB", "OD", "OF", "OL", "OV", "OW"},
+    OPAQUE_VRS - {"UN"},
 )
 _KIND_OF_VR: Final = {vr: kind for kind, vrs in enumerate(_KINDS) for vr in vrs}
-
-
-def is_in_dictionary(tag: int) -> bool:
-    """Tell whether DICOM PS3.6 defines an attribute, those of repeating groups aside."""
-    return tag in DicomDictionary
 
 
 def dictionary_entries() -> Iterable[tuple[int, str, str]]:
@@ -75,8 +64,8 @@ def are_alike(vr: str, other: str) -> bool:
 def _entry_vr(tag: int) -> str:
     if tag & 0xFFFF == 0:
         return "UL"
-    if tag & _PRIVATE:
-        return "LO" if 0x10 <= tag & 0xFFFF <= _LAST_CREATOR else "UN"
+    if is_private(tag):
+        return "LO" if is_private_creator(tag) else "UN"
     try:
         return dictionary_VR(tag)
     except KeyError:

@@ -7,30 +7,34 @@ costs nothing. Parsing keeps its own stack: nesting is bounded by `MAXIMUM_DEPTH
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from pydicom.datadict import keyword_for_tag
 
-from runtime.dicom.dictionary import LONG_VRS, SHORT_VRS, dictionary_vr
+from runtime.dicom.dictionary import dictionary_vr
 from runtime.dicom.errors import DicomError
+from runtime.dicom.tags import (
+    DOUBLE_FLOAT_PIXEL_DATA,
+    FLOAT_PIXEL_DATA,
+    ITEM,
+    ITEM_DELIMITATION_ITEM,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITATION_ITEM,
+)
+from runtime.dicom.vr import LONG_VRS, VRS
 
 MAXIMUM_DEPTH = 1024
 MAXIMUM_ELEMENTS = 400_000
 """Elements and items of a header; so many take about 250 MB to be parsed and rewritten."""
 UNDEFINED_LENGTH = 0xFFFFFFFF
-ITEM = 0xFFFEE000
-ITEM_DELIMITATION = 0xFFFEE00D
-SEQUENCE_DELIMITATION = 0xFFFEE0DD
 
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
-PIXEL_DATA = 0x7FE00010
-BULK_DATA = frozenset((0x7FE00008, 0x7FE00009, PIXEL_DATA))
+BULK_DATA = frozenset((FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA))
 """Float, double float and integer pixel data: the end of a header."""
 
-_VRS = {vr.encode(): (vr, vr in LONG_VRS) for vr in SHORT_VRS | LONG_VRS}
+_VRS = {vr.encode(): (vr, vr in LONG_VRS) for vr in VRS}
 
 _UNPACK_IMPLICIT = (struct.Struct(">HHL").unpack_from, struct.Struct("<HHL").unpack_from)
 _UNPACK_EXPLICIT = (struct.Struct(">HH2sH").unpack_from, struct.Struct("<HH2sH").unpack_from)
@@ -179,32 +183,6 @@ def parse_data_set(
     return data_set
 
 
-def walk(elements: list[Element]) -> Iterator[tuple[Element, Encoding | None, str]]:
-    """Yield each element at every depth with its item's encoding (None at top level) and the path before it.
-
-    The path names sequences and item numbers as in ``ReferencedStudySequence[1].``; it is empty at top level.
-    """
-    top: Iterator[tuple[Element, Encoding | None, str]] = ((element, None, "") for element in elements)
-    pending = [top]
-    while pending:
-        for place in pending[-1]:
-            yield place
-            element, _, path = place
-            if element.items:
-                pending.append(_inside(element, element.items, path))
-                break
-        else:
-            pending.pop()
-
-
-def _inside(sequence: Element, items: list[Item], path: str) -> Iterator[tuple[Element, Encoding | None, str]]:
-    """Yield what `walk` does of a sequence's items; lazily, since the path of a million deep items fills memory."""
-    for number, item in enumerate(items, 1):
-        inner = f"{path}{attribute_text(sequence.tag)}[{number}]."
-        for element in item.elements:
-            yield element, item.encoding, inner
-
-
 class _Parser:
     """Parses one buffer with a stack of its own; values in VR UN that may be sequences are opened at the end."""
 
@@ -261,7 +239,7 @@ class _Parser:
         buffer, content, limit, stop = self._buffer, frame.content, frame.limit, frame.stop
         while position != stop:
             tag, vr, value_start, length = self._element_header(position, frame)
-            if tag == ITEM_DELIMITATION and stop < 0:
+            if tag == ITEM_DELIMITATION_ITEM and stop < 0:
                 position += 8
                 break
             if top and (tag in BULK_DATA or self._only_group not in (None, tag >> 16)):
@@ -311,7 +289,7 @@ class _Parser:
 
     def _odd_header(self, tag: int, code: bytes, length: int, position: int) -> tuple[int, str, int, int]:
         """Return the header of an element in explicit VR whose VR is none of DICOM's."""
-        if tag == ITEM_DELIMITATION or self._only_group not in (None, tag >> 16):
+        if tag == ITEM_DELIMITATION_ITEM or self._only_group not in (None, tag >> 16):
             return tag, "", position + 8, 0
         if code.isalpha() and code.isupper():
             return tag, code.decode("ascii"), position + 8, length
@@ -324,7 +302,7 @@ class _Parser:
             self._close_sequence(position, position)
             return position
         tag, length = self._item_header(position, frame)
-        if tag == SEQUENCE_DELIMITATION and frame.stop in (-1, position + 8):
+        if tag == SEQUENCE_DELIMITATION_ITEM and frame.stop in (-1, position + 8):
             # inside a defined length it is superfluous, and belongs to the value
             self._close_sequence(position if frame.stop < 0 else position + 8, position + 8)
         elif tag == ITEM:
@@ -350,7 +328,7 @@ class _Parser:
         """Step over encapsulated data inside a data set (an icon's pixels); return where value and element stop."""
         while True:
             tag, length = self._item_header(position, frame)
-            if tag == SEQUENCE_DELIMITATION:
+            if tag == SEQUENCE_DELIMITATION_ITEM:
                 return position, position + 8
             if tag != ITEM or length == UNDEFINED_LENGTH:
                 raise DicomError("MALFORMED_HEADER", attribute=self._path(), offset=position)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from runtime.dicom.character_sets import read_ascii
 from runtime.dicom.elements import (
     EXPLICIT_LITTLE,
     DataSet,
@@ -19,6 +20,7 @@ from runtime.dicom.elements import (
 )
 from runtime.dicom.errors import DicomError
 from runtime.dicom.source import ByteSource, BytesSource
+from runtime.dicom.tags import TRANSFER_SYNTAX_UID
 
 FIRST_READ = 8 * 1024
 GROWTH = 4
@@ -28,7 +30,6 @@ MAXIMUM_INFLATED = 64 * 1024 * 1024
 _PREAMBLE = 128
 _PREFIX = b"DICM"
 _META_START = _PREAMBLE + len(_PREFIX)
-_TRANSFER_SYNTAX_UID = 0x00020010
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Header:
         For UIDs, codes and numbers, which DICOM keeps in the default repertoire (PS3.5 6.1.2.1).
         """
         element = self.find(tag)
-        return None if element is None else _text(self.value(element)) or None
+        return None if element is None else read_ascii(self.value(element)) or None
 
 
 def read_header(source: ByteSource) -> Header:
@@ -128,8 +129,8 @@ def _parse_growing(
 
 def _transfer_syntax(content: bytes, meta: DataSet) -> UID:
     for element in meta.elements:
-        if element.tag == _TRANSFER_SYNTAX_UID:
-            uid = UID(_text(content[element.value_start : element.value_stop]), IGNORE)  # a warning would quote it
+        if element.tag == TRANSFER_SYNTAX_UID:
+            uid = UID(read_ascii(content[element.value_start : element.value_stop]), IGNORE)  # a warning would quote it
             if not (uid.is_transfer_syntax and not uid.is_private):
                 raise DicomError("UNKNOWN_TRANSFER_SYNTAX", attribute="TransferSyntaxUID", offset=element.value_start)
             return uid
@@ -153,7 +154,3 @@ def _inflate(source: ByteSource, start: int) -> ByteSource:
     if not inflater.eof:
         raise DicomError("CORRUPT_DEFLATE_STREAM", offset=source.size)
     return BytesSource(bytes(inflated))
-
-
-def _text(value: bytes) -> str:
-    return value.decode("ascii", "replace").strip("\0 ")

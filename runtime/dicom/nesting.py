@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from runtime.dicom.character_sets import DEFAULT_CODECS, codecs_of
 from runtime.dicom.elements import Element, Encoding, attribute_text
 from runtime.dicom.header import Header
-
-_SPECIFIC_CHARACTER_SET = 0x00080005
+from runtime.dicom.tags import SPECIFIC_CHARACTER_SET
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +60,6 @@ def _inside(header: Header, outer: NestedDataSet) -> Iterator[NestedDataSet]:
 def data_set_codecs(header: Header, elements: list[Element], inherited: tuple[str, ...]) -> tuple[str, ...]:
     """Return the codecs of a data set: of its own Specific Character Set, else inherited (DICOM PS3.5 7.5.3)."""
     for element in elements:
-        if element.tag == _SPECIFIC_CHARACTER_SET:
+        if element.tag == SPECIFIC_CHARACTER_SET:
             return codecs_of(header.value(element))
     return inherited

@@ -19,6 +19,7 @@ from runtime.deidentification.pseudonyms import Pseudonyms
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error, reported
 from runtime.dicom.header import read_header
+from runtime.dicom.tags import SOP_INSTANCE_UID
 from runtime.ledger.claims import InstanceClaim
 from runtime.ledger.rows import Ledger
 from runtime.ledger.table import LEDGER_ATTEMPTS
@@ -28,8 +29,6 @@ variables = DeidentificationVariables.model_validate(os.environ)
 s3 = storage.s3_client()
 dynamodb = clients.client("dynamodb", attempts=LEDGER_ATTEMPTS)
 ledger = Ledger(dynamodb, variables.LEDGER_TABLE, retention_days=variables.LEDGER_RETENTION_DAYS)
-
-SOP_INSTANCE_UID = 0x00080018
 
 
 @cache

@@ -15,12 +15,11 @@ from runtime.contract.variables import IngestionVariables
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import Header, read_header
-from runtime.dicom.metadata import extract_metadata, object_facts
+from runtime.dicom.metadata import object_facts
+from runtime.dicom.tags import STUDY_INSTANCE_UID
 from runtime.ledger.rows import Ledger
 from runtime.ledger.table import LEDGER_ATTEMPTS, hashed
 from runtime.observability.entry_points import logger, metrics, step
-
-STUDY_INSTANCE_UID = 0x0020000D
 
 variables = IngestionVariables.model_validate(os.environ)
 s3 = storage.s3_client()
@@ -36,7 +35,6 @@ def handler(event: dict[str, Any]) -> StepResponse:
     try:
         header = read_header(source)
         study_id = record_study(coordinates.object_id, header)
-        extract_metadata(header)
     except DicomError as error:
         logger.info("rejected", extra={"reasons": [error.code], "bytes_read": source.bytes_read})
         return StepResponse.rejected(coordinates, [from_error(error)])

@@ -16,11 +16,12 @@ from runtime.deidentification.rules.decision import (
     safe_private,
 )
 from runtime.deidentification.rules.table import Action
-from runtime.dicom.character_sets import decode_text
+from runtime.dicom.character_sets import read_text
 from runtime.dicom.dictionary import are_alike, effective_vr
 from runtime.dicom.elements import Element
 from runtime.dicom.header import Header
 from runtime.dicom.tags import is_private, is_private_creator, private_creator_of
+from runtime.dicom.vr import DATE_VRS, TEXT_VRS
 
 _DATA_FILE: Final = Path(__file__).with_name("safe_private.tsv")
 
@@ -58,7 +59,7 @@ def decide_private_attributes(
         creator = creators.get(private_creator_of(tag))
         if creator is None:
             if is_private_creator(tag):
-                creators[tag] = decode_text(header.value(element), codecs).strip("\0 "), element.start
+                creators[tag] = read_text(header.value(element), codecs), element.start
                 decisions[element.start] = IDLE_CREATOR
             continue
         listed = table.get((creator[0], tag >> 16, tag & 0xFF))
@@ -91,6 +92,6 @@ def safe_private_table() -> dict[tuple[str, int, int], str]:
 _ACTIONS: Final = {
     "PN": Action.EMPTY,
     "UI": Action.MAP_UID,
-    **dict.fromkeys(("DA", "DT", "AE", "CS", "SH", "LO", "ST", "LT", "UT", "UC"), Action.CLEAN),
+    **dict.fromkeys(TEXT_VRS | DATE_VRS, Action.CLEAN),
 }
 """What is done to a safe private attribute of each VR that may identify."""

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from runtime.deidentification.rules.options import Option
+from runtime.dicom.tags import is_private
 
 _DATA_FILE: Final = Path(__file__).with_name("table_e1_1.tsv")
-_PRIVATE_BIT: Final = 0x10000
 
 
 class Action(StrEnum):
@@ -84,7 +84,7 @@ def rule_for(tag: int) -> Rule | None:
         Group and element in one number, ``0x00100010``.
     """
     table = _table()
-    if tag & _PRIVATE_BIT:
+    if is_private(tag):
         return table.private
     return table.by_tag.get(tag) or table.repeating.get(_repeating_pattern(tag))
 

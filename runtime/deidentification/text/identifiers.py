@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
+from runtime.dicom import tags
+
 
 class Kind(StrEnum):
     """How a value identifies, and so how it may turn up in free text."""
@@ -73,44 +75,44 @@ def parsed_date(value: str) -> datetime.date | None:
 
 _KIND_OF_VR: Final = {"PN": Kind.PERSON, "DA": Kind.DATE, "DT": Kind.DATE}
 _CODES: Final = (
-    0x00080050,  # AccessionNumber
-    0x00080094,  # ReferringPhysicianTelephoneNumbers
-    0x00081010,  # StationName
-    0x00100020,  # PatientID
-    0x00101000,  # OtherPatientIDs
-    0x00101090,  # MedicalRecordLocator
-    0x00102154,  # PatientTelephoneNumbers
-    0x00120040,  # ClinicalTrialSubjectID
-    0x00120042,  # ClinicalTrialSubjectReadingID
-    0x00181000,  # DeviceSerialNumber
-    0x00200010,  # StudyID
-    0x00380010,  # AdmissionID
-    0x00380060,  # ServiceEpisodeID
-    0x00400009,  # ScheduledProcedureStepID
-    0x00400253,  # PerformedProcedureStepID
-    0x00400512,  # ContainerIdentifier
-    0x00400551,  # SpecimenIdentifier
-    0x00401001,  # RequestedProcedureID
-    0x00401103,  # PersonTelephoneNumbers
-    0x00402016,  # PlacerOrderNumberImagingServiceRequest
-    0x00402017,  # FillerOrderNumberImagingServiceRequest
+    tags.ACCESSION_NUMBER,
+    tags.REFERRING_PHYSICIAN_TELEPHONE_NUMBERS,
+    tags.STATION_NAME,
+    tags.PATIENT_ID,
+    tags.OTHER_PATIENT_IDS,
+    tags.MEDICAL_RECORD_LOCATOR,
+    tags.PATIENT_TELEPHONE_NUMBERS,
+    tags.CLINICAL_TRIAL_SUBJECT_ID,
+    tags.CLINICAL_TRIAL_SUBJECT_READING_ID,
+    tags.DEVICE_SERIAL_NUMBER,
+    tags.STUDY_ID,
+    tags.ADMISSION_ID,
+    tags.SERVICE_EPISODE_ID,
+    tags.SCHEDULED_PROCEDURE_STEP_ID,
+    tags.PERFORMED_PROCEDURE_STEP_ID,
+    tags.CONTAINER_IDENTIFIER,
+    tags.SPECIMEN_IDENTIFIER,
+    tags.REQUESTED_PROCEDURE_ID,
+    tags.PERSON_TELEPHONE_NUMBERS,
+    tags.PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
+    tags.FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
 )
 _PLACES: Final = (
-    0x00080080,  # InstitutionName
-    0x00080081,  # InstitutionAddress
-    0x00080092,  # ReferringPhysicianAddress
-    0x00081040,  # InstitutionalDepartmentName
-    0x00100021,  # IssuerOfPatientID
-    0x00101040,  # PatientAddress
-    0x00102152,  # RegionOfResidence
-    0x00102299,  # ResponsibleOrganization
-    0x00120031,  # ClinicalTrialSiteName
-    0x00380300,  # CurrentPatientLocation
-    0x00380400,  # PatientInstitutionResidence
-    0x00401102,  # PersonAddress
+    tags.INSTITUTION_NAME,
+    tags.INSTITUTION_ADDRESS,
+    tags.REFERRING_PHYSICIAN_ADDRESS,
+    tags.INSTITUTIONAL_DEPARTMENT_NAME,
+    tags.ISSUER_OF_PATIENT_ID,
+    tags.PATIENT_ADDRESS,
+    tags.REGION_OF_RESIDENCE,
+    tags.RESPONSIBLE_ORGANIZATION,
+    tags.CLINICAL_TRIAL_SITE_NAME,
+    tags.CURRENT_PATIENT_LOCATION,
+    tags.PATIENT_INSTITUTION_RESIDENCE,
+    tags.PERSON_ADDRESS,
 )
 _KIND_OF_TAG: Final = {
-    0x00100030: Kind.BIRTH_DATE,  # PatientBirthDate
+    tags.PATIENT_BIRTH_DATE: Kind.BIRTH_DATE,
     **dict.fromkeys(_CODES, Kind.CODE),
     **dict.fromkeys(_PLACES, Kind.PLACE),
 }

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VM, dictionary_VR
 
 from runtime.contract.objects import Finding
-from runtime.dicom.character_sets import DEFAULT_CODECS
+from runtime.dicom.character_sets import DEFAULT_CODECS, read_ascii
 from runtime.dicom.checks.values import check_value
-from runtime.dicom.dictionary import LONG_VRS, SHORT_VRS
 from runtime.dicom.elements import EXPLICIT_LITTLE, Element, attribute_text
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
 from runtime.dicom.nesting import NestedDataSet, nested_data_sets
-
-_VRS: Final = SHORT_VRS | LONG_VRS
-_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+from runtime.dicom.tags import SPECIFIC_CHARACTER_SET, is_private
+from runtime.dicom.vr import VRS
 
 
 class _Definition(NamedTuple):
@@ -62,7 +60,7 @@ def _check_data_set(header: Header, data_set: NestedDataSet) -> Iterator[Finding
 def _check_element(header: Header, element: Element, data_set: NestedDataSet) -> set[str]:
     """Return the codes of what is wrong with one element; sequences are checked by their items."""
     vr = element.vr
-    if vr not in _VRS:
+    if vr not in VRS:
         return {"UNKNOWN_VR"}
     definition = _definition(element.tag)
     mismatch = definition is not None and vr not in definition.vrs and vr != "UN" and not data_set.encoding.implicit
@@ -74,7 +72,7 @@ def _check_element(header: Header, element: Element, data_set: NestedDataSet) ->
         codes.add("VR_MISMATCH")
     if value and multiplicity is not None and definition is not None and not definition.allows(multiplicity):
         codes.add("VALUE_MULTIPLICITY")
-    if element.tag == _SPECIFIC_CHARACTER_SET and not _are_known_character_sets(value):
+    if element.tag == SPECIFIC_CHARACTER_SET and not _are_known_character_sets(value):
         codes.add("UNKNOWN_CHARACTER_SET")
     return codes
 
@@ -84,7 +82,7 @@ def _definition(tag: int) -> _Definition | None:
     """Return what the dictionary says of a tag; None of a private or unknown one."""
     if tag & 0xFFFF == 0:
         return _Definition(frozenset(("UL",)), 1, 1, 1)
-    if tag & 0x10000:
+    if is_private(tag):
         return None
     try:
         vr, vm = dictionary_VR(tag), dictionary_VM(tag)
@@ -97,5 +95,4 @@ def _definition(tag: int) -> _Definition | None:
 
 
 def _are_known_character_sets(value: bytes) -> bool:
-    terms = value.decode("ascii", "replace").strip("\0 ").split("\\")
-    return all(term.strip() in python_encoding for term in terms)
+    return all(term.strip() in python_encoding for term in read_ascii(value).split("\\"))

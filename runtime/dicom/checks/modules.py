@@ -10,45 +10,55 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from runtime.contract.objects import Finding
-from runtime.dicom.elements import PIXEL_DATA, Element, attribute_text
+from runtime.dicom import tags
+from runtime.dicom.character_sets import read_ascii
+from runtime.dicom.elements import Element, attribute_text
 from runtime.dicom.findings import finding
 from runtime.dicom.header import Header
 
-MEDIA_STORAGE_DIRECTORY: Final = b"1.2.840.10008.1.3.10"
+MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
 
 _IDENTITY: Final = {
-    0x00080016: "MISSING_SOP_CLASS_UID",
-    0x00080018: "MISSING_SOP_INSTANCE_UID",
-    0x0020000D: "MISSING_STUDY_INSTANCE_UID",
-    0x0020000E: "MISSING_SERIES_INSTANCE_UID",
+    tags.SOP_CLASS_UID: "MISSING_SOP_CLASS_UID",
+    tags.SOP_INSTANCE_UID: "MISSING_SOP_INSTANCE_UID",
+    tags.STUDY_INSTANCE_UID: "MISSING_STUDY_INSTANCE_UID",
+    tags.SERIES_INSTANCE_UID: "MISSING_SERIES_INSTANCE_UID",
 }
 _TYPE_1: Final = (
-    0x00080060,  # Modality: General Series Module, C.7.3.1
+    tags.MODALITY,  # General Series Module, C.7.3.1
 )
 _TYPE_2: Final = (
-    *(0x00100010, 0x00100020, 0x00100030, 0x00100040),  # Patient Module, C.7.1.1
-    *(0x00080020, 0x00080030, 0x00080050, 0x00080090, 0x00200010),  # General Study Module, C.7.2.1
-    0x00200011,  # General Series Module, C.7.3.1
+    *(tags.PATIENT_NAME, tags.PATIENT_ID, tags.PATIENT_BIRTH_DATE, tags.PATIENT_SEX),  # Patient Module, C.7.1.1
+    *(tags.STUDY_DATE, tags.STUDY_TIME, tags.ACCESSION_NUMBER),  # General Study Module, C.7.2.1
+    *(tags.REFERRING_PHYSICIAN_NAME, tags.STUDY_ID),
+    tags.SERIES_NUMBER,  # General Series Module, C.7.3.1
 )
-_PIXEL_DESCRIPTION: Final = (0x00280002, 0x00280010, 0x00280011, 0x00280100)
+_PIXEL_DESCRIPTION: Final = (tags.SAMPLES_PER_PIXEL, tags.ROWS, tags.COLUMNS, tags.BITS_ALLOCATED)
 """Image Pixel Module, C.7.6.3: without these nobody can decode the pixels."""
-_PIXEL_TYPE_1: Final = (0x00280004, 0x00280101, 0x00280102, 0x00280103)
-_FLOATING_PIXEL_TYPE_1: Final = (0x00280004,)
+_PIXEL_TYPE_1: Final = (tags.PHOTOMETRIC_INTERPRETATION, tags.BITS_STORED, tags.HIGH_BIT, tags.PIXEL_REPRESENTATION)
+_FLOATING_PIXEL_TYPE_1: Final = (tags.PHOTOMETRIC_INTERPRETATION,)
 """Floating Point Image Pixel Module, C.7.6.24."""
-_PLANAR_CONFIGURATION: Final = 0x00280006
-_PALETTE: Final = (0x00281101, 0x00281102, 0x00281103)
-_PIXEL_DATA_PROVIDER_URL: Final = 0x00287FE0
+_PALETTE: Final = (
+    tags.RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags.GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags.BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+)
 
-_FILE_META: Final = (0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012)
-_SAME_IN_DATA_SET: Final = {0x00020002: 0x00080016, 0x00020003: 0x00080018}
+_FILE_META: Final = (
+    *(tags.FILE_META_INFORMATION_GROUP_LENGTH, tags.FILE_META_INFORMATION_VERSION),
+    *(tags.MEDIA_STORAGE_SOP_CLASS_UID, tags.MEDIA_STORAGE_SOP_INSTANCE_UID),
+    *(tags.TRANSFER_SYNTAX_UID, tags.IMPLEMENTATION_CLASS_UID),
+)
+_SAME_IN_DATA_SET: Final = {
+    tags.MEDIA_STORAGE_SOP_CLASS_UID: tags.SOP_CLASS_UID,
+    tags.MEDIA_STORAGE_SOP_INSTANCE_UID: tags.SOP_INSTANCE_UID,
+}
 
 
 def is_directory(header: Header) -> bool:
     """Tell whether the object is a DICOMDIR (DICOM PS3.10 8)."""
-    return any(
-        element.tag == 0x00020002 and header.value(element).strip(b"\0 ") == MEDIA_STORAGE_DIRECTORY
-        for element in header.file_meta
-    )
+    classes = (element for element in header.file_meta if element.tag == tags.MEDIA_STORAGE_SOP_CLASS_UID)
+    return any(read_ascii(header.value(element)) == MEDIA_STORAGE_DIRECTORY for element in classes)
 
 
 def check_file_meta(header: Header) -> Iterator[Finding]:
@@ -57,7 +67,7 @@ def check_file_meta(header: Header) -> Iterator[Finding]:
     for tag in _FILE_META:
         if tag not in found or not header.value(found[tag]).strip(b"\0 "):
             yield finding("MISSING_FILE_META", attribute=attribute_text(tag))
-    length = found.get(0x00020000)
+    length = found.get(tags.FILE_META_INFORMATION_GROUP_LENGTH)
     if length is not None and _unsigned_long(header, length) != header.file_meta[-1].stop - length.stop:
         yield finding("FILE_META_LENGTH", attribute=attribute_text(length.tag), offset=length.start)
     for tag, same in _SAME_IN_DATA_SET.items():
@@ -83,13 +93,13 @@ def check_modules(header: Header) -> Iterator[Finding]:
 def _check_image(header: Header) -> Iterator[Finding]:
     bulk_data = header.data_set.bulk_data
     if bulk_data is None:
-        if _is_image_class(header) and header.find(_PIXEL_DATA_PROVIDER_URL) is None:
+        if _is_image_class(header) and header.find(tags.PIXEL_DATA_PROVIDER_URL) is None:
             yield finding("MISSING_PIXEL_DATA", attribute="PixelData", offset=header.data_set.stop)
         return
     for tag in _PIXEL_DESCRIPTION:
         if _is_empty(header, tag):
             yield finding("MISSING_PIXEL_DESCRIPTION", attribute=attribute_text(tag))
-    type_1 = _PIXEL_TYPE_1 if bulk_data.tag == PIXEL_DATA else _FLOATING_PIXEL_TYPE_1
+    type_1 = _PIXEL_TYPE_1 if bulk_data.tag == tags.PIXEL_DATA else _FLOATING_PIXEL_TYPE_1
     for tag in type_1 + _conditional(header):
         if _is_empty(header, tag):
             yield finding("MISSING_TYPE_1", attribute=attribute_text(tag))
@@ -97,14 +107,14 @@ def _check_image(header: Header) -> Iterator[Finding]:
 
 def _conditional(header: Header) -> tuple[int, ...]:
     """Return the Type 1C attributes of the Image Pixel Module that this image needs."""
-    samples = header.find(0x00280002)
+    samples = header.find(tags.SAMPLES_PER_PIXEL)
     is_multiple = samples is not None and header.value(samples).strip(b"\0") not in (b"", b"\1")
-    palette = _PALETTE if header.text(0x00280004) == "PALETTE COLOR" else ()
-    return palette + ((_PLANAR_CONFIGURATION,) if is_multiple else ())
+    palette = _PALETTE if header.text(tags.PHOTOMETRIC_INTERPRETATION) == "PALETTE COLOR" else ()
+    return palette + ((tags.PLANAR_CONFIGURATION,) if is_multiple else ())
 
 
 def _is_image_class(header: Header) -> bool:
-    uid = UID(header.text(0x00080016) or "", IGNORE)
+    uid = UID(header.text(tags.SOP_CLASS_UID) or "", IGNORE)
     return "Image Storage" in uid.name or uid.name in ("Segmentation Storage", "Parametric Map Storage")
 
 

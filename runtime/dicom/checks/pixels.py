@@ -10,16 +10,14 @@ from typing import Final
 from pydicom.uid import MPEGTransferSyntaxes, RLELossless
 
 from runtime.contract.objects import Finding
+from runtime.dicom import tags
 from runtime.dicom.bulk_data import BulkData, locate_bulk_data
 from runtime.dicom.elements import Element
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import finding, from_error
 from runtime.dicom.header import Header
-from runtime.dicom.metadata import ImageMetadata, extract_image_metadata
+from runtime.dicom.metadata import ImageDescription, describe_image
 
-_NUMBER_OF_FRAMES: Final = 0x00280008
-_EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
-_EXTENDED_OFFSET_TABLE_LENGTHS: Final = 0x7FE00002
 _AFTER_PIXEL_DATA: Final = (b"\xfa\xff\xfa\xff", b"\xfc\xff\xfc\xff")
 """Digital Signatures Sequence and Data Set Trailing Padding, little endian."""
 
@@ -32,7 +30,7 @@ _SAMPLES: Final = {
 """Samples per Pixel of each Photometric Interpretation (DICOM PS3.3 C.7.6.3.1.2)."""
 _SUBSAMPLED: Final = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_420": (1, 2)}
 """Share of the samples that native data has where chrominance is subsampled."""
-_FLOATING_BITS: Final = {0x7FE00008: 32, 0x7FE00009: 64}
+_FLOATING_BITS: Final = {tags.FLOAT_PIXEL_DATA: 32, tags.DOUBLE_FLOAT_PIXEL_DATA: 64}
 _ONE_FRAGMENT_A_FRAME: Final = frozenset((RLELossless, "1.2.840.10008.1.2.1.98", "1.2.840.10008.1.2.8.1"))
 """RLE (PS3.5 A.4.2), encapsulated uncompressed and deflated frames."""
 
@@ -41,7 +39,7 @@ def check_pixel_data(header: Header) -> Iterator[Finding]:
     """Yield where the pixel data contradicts its description."""
     if header.data_set.bulk_data is None:
         return
-    image = extract_image_metadata(header)
+    image = describe_image(header)
     yield from _check_description(header, header.data_set.bulk_data, image)
     try:
         bulk_data = locate_bulk_data(header)
@@ -57,7 +55,7 @@ def check_pixel_data(header: Header) -> Iterator[Finding]:
     yield from _check_what_follows(header, bulk_data)
 
 
-def _check_description(header: Header, element: Element, image: ImageMetadata) -> Iterator[Finding]:
+def _check_description(header: Header, element: Element, image: ImageDescription) -> Iterator[Finding]:
     samples = _SAMPLES.get(image.photometric_interpretation or "")
     if samples and image.samples_per_pixel and samples != image.samples_per_pixel:
         yield finding("CONTRADICTORY_PIXEL_DESCRIPTION", attribute="SamplesPerPixel")
@@ -70,13 +68,13 @@ def _check_description(header: Header, element: Element, image: ImageMetadata) -
     for keyword, count in counts.items():
         if count == 0:
             yield finding("CONTRADICTORY_PIXEL_DESCRIPTION", attribute=keyword)
-    frames = header.find(_NUMBER_OF_FRAMES)
+    frames = header.find(tags.NUMBER_OF_FRAMES)
     if image.number_of_frames is None and frames is not None and header.value(frames).strip(b"\0 "):
         yield finding("CONTRADICTORY_PIXEL_DESCRIPTION", attribute="NumberOfFrames", offset=frames.start)
     yield from _check_bits(element, image)
 
 
-def _check_bits(element: Element, image: ImageMetadata) -> Iterator[Finding]:
+def _check_bits(element: Element, image: ImageDescription) -> Iterator[Finding]:
     allocated, stored, high_bit = image.bits_allocated, image.bits_stored, image.high_bit
     if allocated and stored is not None and not 1 <= stored <= allocated:
         yield finding("CONTRADICTORY_PIXEL_DESCRIPTION", attribute="BitsStored")
@@ -86,7 +84,7 @@ def _check_bits(element: Element, image: ImageMetadata) -> Iterator[Finding]:
         yield finding("UNUSUAL_HIGH_BIT", attribute="HighBit")
 
 
-def _check_native(bulk_data: BulkData, image: ImageMetadata) -> Iterator[Finding]:
+def _check_native(bulk_data: BulkData, image: ImageDescription) -> Iterator[Finding]:
     length, start = bulk_data.stop - bulk_data.start, bulk_data.element.start
     expected = _native_length(image)
     if length % 2:
@@ -99,7 +97,7 @@ def _check_native(bulk_data: BulkData, image: ImageMetadata) -> Iterator[Finding
         yield finding("PIXEL_DATA_TOO_LONG", attribute="PixelData", offset=start)
 
 
-def _native_length(image: ImageMetadata) -> int | None:
+def _native_length(image: ImageDescription) -> int | None:
     """Return the bytes that native pixel data takes, bits packed across frames (DICOM PS3.5 8.1.1); None if unknown."""
     if not (image.rows and image.columns and image.samples_per_pixel and image.bits_allocated):
         return None
@@ -111,7 +109,7 @@ def _native_length(image: ImageMetadata) -> int | None:
 
 
 def _check_encapsulated(
-    header: Header, bulk_data: BulkData, fragments: list[tuple[int, int]], image: ImageMetadata
+    header: Header, bulk_data: BulkData, fragments: list[tuple[int, int]], image: ImageDescription
 ) -> Iterator[Finding]:
     if not fragments:
         yield finding("MALFORMED_FRAGMENTS", attribute="PixelData", offset=bulk_data.start)
@@ -129,7 +127,7 @@ def _check_encapsulated(
     has_table = table[0] != table[1]
     if has_table and not _is_basic_table_right(header, table, fragments, frames):
         yield finding("OFFSET_TABLE_INCONSISTENT", attribute="PixelData", offset=table[0])
-    extended = header.find(_EXTENDED_OFFSET_TABLE)
+    extended = header.find(tags.EXTENDED_OFFSET_TABLE)
     if extended is not None and (has_table or not _is_extended_table_right(header, extended, fragments, frames)):
         yield finding("OFFSET_TABLE_INCONSISTENT", attribute="ExtendedOffsetTable", offset=extended.start)
     if not has_table and extended is None and 1 < frames < len(fragments):
@@ -157,7 +155,7 @@ def _is_basic_table_right(
 
 def _is_extended_table_right(header: Header, element: Element, fragments: list[tuple[int, int]], frames: int) -> bool:
     """Tell whether each frame's offset and length are those of its only fragment (DICOM PS3.3 C.7.6.3.1.8)."""
-    lengths = header.find(_EXTENDED_OFFSET_TABLE_LENGTHS)
+    lengths = header.find(tags.EXTENDED_OFFSET_TABLE_LENGTHS)
     offsets_value = header.value(element)
     if lengths is None or not len(fragments) == frames == len(offsets_value) / 8 == len(header.value(lengths)) / 8:
         return False

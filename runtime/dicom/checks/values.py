@@ -8,16 +8,16 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from runtime.dicom.character_sets import DEFAULT_CODECS, decode_text
+from runtime.dicom.vr import SYNTAX, UNIT_SIZES
 
 
 class _StringRule(NamedTuple):
-    """Rule for a VR whose values are in the default repertoire: a pattern, a length, and what a breach is called."""
+    """Rule for a VR in the default repertoire, beside its syntax: a length, and what a breach is called."""
 
-    pattern: re.Pattern[bytes]
     maximum_length: int
     code: str
     is_possible: Callable[[bytes], bool] = lambda _: True
-    """beyond what the pattern says, such as a date that exists"""
+    """beyond what the syntax says, such as a date that exists"""
 
 
 class _TextRule(NamedTuple):
@@ -30,13 +30,6 @@ class _TextRule(NamedTuple):
     """control characters that are not allowed"""
 
 
-BINARY_SIZES: Final = {
-    **dict.fromkeys(("OB", "UN"), 1),
-    **dict.fromkeys(("OW", "SS", "US"), 2),
-    **dict.fromkeys(("AT", "FL", "OF", "OL", "SL", "UL"), 4),
-    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
-}
-"""Bytes of one value."""
 _BINARY_NUMBERS: Final = frozenset(("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
 
 
@@ -53,7 +46,7 @@ def check_value(vr: str, value: bytes, codecs: tuple[str, ...]) -> tuple[set[str
         Of the data set's character set.
     """
     codes = {"INVALID_LENGTH"} if len(value) & 1 else set()
-    size = BINARY_SIZES.get(vr)
+    size = UNIT_SIZES.get(vr)
     if size is not None:
         if len(value) % size:
             codes.add("INVALID_LENGTH")
@@ -61,9 +54,10 @@ def check_value(vr: str, value: bytes, codecs: tuple[str, ...]) -> tuple[set[str
     rule = _STRING_RULES.get(vr)
     if rule is None:
         return _check_text(vr, value, codecs, codes)
+    pattern = SYNTAX[vr]
     values = _unpadded(vr, value).split(b"\\") if vr != "UR" else [value.rstrip(b" ")]
     for part in values:
-        if part and not (rule.pattern.fullmatch(part) and rule.is_possible(part)):
+        if part and not (pattern.fullmatch(part) and rule.is_possible(part)):
             codes.add(rule.code)
         if len(part) > rule.maximum_length:
             codes.add("VALUE_TOO_LONG")
@@ -119,23 +113,17 @@ def _fits_integer_string(value: bytes) -> bool:
     return -(2**31) <= int(value) <= 2**31 - 1
 
 
-_CLOCK: Final = rb"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"
 _STRING_RULES: Final = {
-    "AE": _StringRule(re.compile(rb"[ -\[\]-~]+"), 16, "INVALID_CHARACTER"),
-    "AS": _StringRule(re.compile(rb"\d{3}[DWMY]"), 4, "INVALID_AGE"),
-    "CS": _StringRule(re.compile(rb"[A-Z0-9 _]+"), 16, "INVALID_CODE"),
-    "DA": _StringRule(re.compile(rb"\d{8}"), 8, "INVALID_DATE", _date_exists),
-    "DS": _StringRule(re.compile(rb" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)? *"), 16, "INVALID_NUMBER"),
-    "DT": _StringRule(
-        re.compile(rb"\d{4}(?:\d\d(?:\d\d(?:" + _CLOCK + rb")?)?)?(?:[+-]\d{4})?"),
-        26,
-        "INVALID_DATE_TIME",
-        _date_time_exists,
-    ),
-    "IS": _StringRule(re.compile(rb" *[+-]?\d{1,12} *"), 12, "INVALID_NUMBER", _fits_integer_string),
-    "TM": _StringRule(re.compile(_CLOCK), 14, "INVALID_TIME"),
-    "UI": _StringRule(re.compile(rb"(?=.{1,64}\Z)(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*"), 64, "INVALID_UID"),
-    "UR": _StringRule(re.compile(rb"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+"), 2**32 - 2, "INVALID_URI"),
+    "AE": _StringRule(16, "INVALID_CHARACTER"),
+    "AS": _StringRule(4, "INVALID_AGE"),
+    "CS": _StringRule(16, "INVALID_CODE"),
+    "DA": _StringRule(8, "INVALID_DATE", _date_exists),
+    "DS": _StringRule(16, "INVALID_NUMBER"),
+    "DT": _StringRule(26, "INVALID_DATE_TIME", _date_time_exists),
+    "IS": _StringRule(12, "INVALID_NUMBER", _fits_integer_string),
+    "TM": _StringRule(14, "INVALID_TIME"),
+    "UI": _StringRule(64, "INVALID_UID"),
+    "UR": _StringRule(2**32 - 2, "INVALID_URI"),
 }
 
 _ANY_CONTROL: Final = re.compile("[\0-\x1f\x7f]")

@@ -14,10 +14,10 @@ from runtime.deidentification.engine import Deidentifier, RejectedError
 from runtime.deidentification.identifiers import MAXIMUM_IDENTIFIERS
 from runtime.deidentification.profile import load_profile
 from runtime.deidentification.pseudonyms import Pseudonyms
-from runtime.dicom.dictionary import LONG_VRS, SHORT_VRS
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
+from runtime.dicom.vr import LONG_VRS, SHORT_VRS
 from tests.deidentification import KEY, deidentified
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

@@ -14,10 +14,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from runtime.deidentification.engine import RejectedError
 from runtime.deidentification.rules.table import rules
-from runtime.dicom.dictionary import LONG_VRS
-from runtime.dicom.elements import walk
 from runtime.dicom.header import read_header
+from runtime.dicom.nesting import nested_data_sets
 from runtime.dicom.source import BytesSource
+from runtime.dicom.vr import LONG_VRS
 from tests.deidentification import Result, deidentified
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -207,7 +207,7 @@ def test_should_leave_no_identifier_and_keep_the_structure_sound(content: bytes,
         assert needle not in result.content.lower()
     tags = [element.tag for element in after.data_set.elements]
     assert tags == sorted(set(tags))
-    for element, _, _ in walk(after.data_set.elements):
+    for element in (element for data_set in nested_data_sets(after) for element in data_set.elements):
         assert (element.value_stop - element.value_start) % 2 == 0
     assert str(result.data_set)
 

@@ -10,10 +10,11 @@ from pydicom.encaps import parse_fragments
 
 from runtime.dicom import bulk_data as bulk_data_module
 from runtime.dicom.bulk_data import READ_AHEAD, locate_bulk_data
-from runtime.dicom.elements import BULK_DATA, PIXEL_DATA
+from runtime.dicom.elements import BULK_DATA
 from runtime.dicom.errors import DicomError
 from runtime.dicom.header import read_header
 from runtime.dicom.source import BytesSource
+from runtime.dicom.tags import PIXEL_DATA
 from tests.unit.dicom.builder import (
     EXPLICIT,
     JPEG,

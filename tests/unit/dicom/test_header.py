@@ -19,11 +19,13 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
 from runtime.dicom import header as header_module
-from runtime.dicom.elements import BULK_DATA, MAXIMUM_ELEMENTS, PIXEL_DATA, walk
+from runtime.dicom.elements import BULK_DATA, MAXIMUM_ELEMENTS, Element
 from runtime.dicom.errors import DicomError
 from runtime.dicom.findings import from_error
 from runtime.dicom.header import FIRST_READ, GROWTH, Header, read_header
+from runtime.dicom.nesting import nested_data_sets
 from runtime.dicom.source import BytesSource, FileSource
+from runtime.dicom.tags import PIXEL_DATA
 from tests.unit.dicom.builder import (
     BIG_ENDIAN,
     DEFLATED,
@@ -57,8 +59,14 @@ class CountingSource(BytesSource):
         return content
 
 
+def places(header: Header) -> list[tuple[Element, str]]:
+    """Return all elements in the order of the header, each with the path before it."""
+    found = [(element, data_set.path) for data_set in nested_data_sets(header) for element in data_set.elements]
+    return sorted(found, key=lambda place: place[0].start)
+
+
 def tags(header: Header) -> list[int]:
-    return [element.tag for element, _, _ in walk(header.data_set.elements)]
+    return [element.tag for element, _ in places(header)]
 
 
 def pydicom_tags(data_set: Dataset, *, top: bool = True) -> Iterator[int]:
@@ -255,7 +263,7 @@ def test_should_tell_an_item_that_does_not_fit_into_its_sequence() -> None:
 def test_should_walk_elements_with_their_paths() -> None:
     inner = explicit(0x00081140, "SQ", item(explicit(0x00081150, "UI", b"1.2\0")) * 2)
     header = header_of(part10(explicit(SEQUENCE, "SQ", item(inner) + item(b"")) + explicit(NAME, "PN", b"")))
-    assert [(element.tag, path) for element, _, path in walk(header.data_set.elements)] == [
+    assert [(element.tag, path) for element, path in places(header)] == [
         (SEQUENCE, ""),
         (0x00081140, "ReferencedStudySequence[1]."),
         (0x00081150, "ReferencedStudySequence[1].ReferencedImageSequence[1]."),
@@ -304,7 +312,7 @@ def test_should_read_the_file_that_pydicom_ships_compressed() -> None:
 
 
 def test_should_import_no_numpy() -> None:
-    modules = "bulk_data character_sets compliance elements errors findings header metadata source"
+    modules = "bulk_data character_sets checks.compliance elements errors findings header metadata nesting source tags vr"
     program = "import sys; sys.modules['numpy'] = None\n" + "\n".join(
         f"import runtime.dicom.{module}" for module in modules.split()
     )
