@@ -1,1 +1,1 @@
-"""De-identification of a folder, and what a profile does, in words."""
+"""De-identification of a folder, dry runs, and explanations of decisions."""

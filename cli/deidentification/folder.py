@@ -1,4 +1,4 @@
-"""De-identification of files on this machine: what the pipeline does to an object, with folders in place of buckets."""
+"""De-identification of files on this machine, with folders in place of the pipeline's buckets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK: Final = 1024 * 1024
 
 
 class Verdict(StrEnum):
-    """Where a file ended. Nothing but DELIVERED wrote anything."""
+    """Verdict on a file. Nothing but DELIVERED wrote anything."""
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
 
 class FileOutcome(Frozen):
-    """What became of one file. The path of the source may name the patient: an outcome stays where the files are."""
+    """Outcome of one file. The path of the source may name the patient: an outcome stays where the files are."""
 
     source: str
     verdict: Verdict
@@ -59,7 +59,7 @@ class FileChangedError(Exception):
 
 
 class _State(NamedTuple):
-    """What tells that a file is still the one that was opened."""
+    """State of a file, by which a change while it is read is noticed."""
 
     inode: int
     size: int

@@ -1,4 +1,4 @@
-"""The attributes of one header: what is decided for each, and the actions of DICOM PS3.15 Table E.1-1a."""
+"""Attributes of one header: the decision for each, and the actions of DICOM PS3.15 Table E.1-1a."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _CONTENT_ACTIONS: Final[Mapping[Action, Action]] = {
     Action.DUMMY: Action.DUMMY,
     Action.MAP_UID: Action.DUMMY,
 }
-"""What a rule for a sequence asks of the text in it; of references nothing but their UIDs is wanted."""
+"""Actions for the text in a sequence, by the action of the sequence; of references only the UIDs are wanted."""
 _CODE: Final = frozenset(
     {tags.CODE_VALUE, tags.CODING_SCHEME_DESIGNATOR, tags.CODING_SCHEME_VERSION}
     | {tags.LONG_CODE_VALUE, tags.URN_CODE_VALUE}
@@ -60,7 +60,7 @@ class AttributeDeidentifier:
     header
         The source.
     ruleset
-        What the profile makes of the standard's table.
+        Decisions of the profile.
     pseudonyms
         Under the stage's key.
     also_clean
@@ -107,7 +107,7 @@ class AttributeDeidentifier:
 
     @cached_property
     def date_shift(self) -> DateShift | None:
-        """How the patient's dates move; None where the profile doesn't move dates."""
+        """Shift of the patient's dates; None where the profile doesn't move dates."""
         days = self._ruleset.profile.date_shift
         return None if days is None else self.patient.date_shift(days.minimum_days, days.maximum_days)
 

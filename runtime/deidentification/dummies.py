@@ -13,7 +13,7 @@ def dummy_value(vr: str) -> bytes:
 
     Parameters
     ----------
-    vr : str
+    vr
         A VR of DICOM PS3.5 6.2. UI has a dummy that is valid, but mapping UIDs keeps references; SQ has none but the
         items that a sequence has, hence an empty value.
     """

@@ -47,7 +47,7 @@ class RejectedError(Exception):
     Parameters
     ----------
     findings
-        Why, one finding for each reason.
+        One for each reason.
     """
 
     def __init__(self, findings: list[Finding]) -> None:
@@ -86,14 +86,14 @@ class Deidentifier:
     Parameters
     ----------
     profile
-        What stays and what goes.
+        Rules and policies for risks.
     pseudonyms
         Under the stage's key.
 
     Attributes
     ----------
     applied
-        What identifies profile and key.
+        Names of profile and key, and the hash of the rules.
     """
 
     def __init__(self, profile: Profile, pseudonyms: Pseudonyms) -> None:

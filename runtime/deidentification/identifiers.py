@@ -1,4 +1,4 @@
-"""What a header says about who it is about: the values that must not be found in the result."""
+"""Collection of a header's identifying values, which must not be found in the result."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class ProfileError(ValueError):
 
 
 class Risk(StrEnum):
-    """What may identify a patient and can't be judged from a header."""
+    """Risk of identifying a patient that a header can't settle."""
 
     BURNED_IN_ANNOTATION = "burned-in-annotation"
     SECONDARY_CAPTURE = "secondary-capture"
@@ -53,7 +53,7 @@ class Risk(StrEnum):
 
 
 class Policy(StrEnum):
-    """What happens to an object that bears a risk.
+    """Policy for objects that bear a risk.
 
     Attested means that the source itself denies the risk: Recognizable Visual Features (0028,0302) NO for a
     recognizable face, Burned In Annotation (0028,0301) NO for every other.
@@ -69,7 +69,7 @@ class Policy(StrEnum):
 
 
 class DateShiftRange(Frozen):
-    """How far a patient's dates move into the past, in days, both ends included."""
+    """Range in days by which a patient's dates move into the past, both ends included."""
 
     minimum_days: int = Field(ge=1, description="at least 1: a shift of zero publishes the true dates")
     maximum_days: int = Field(le=36500)
@@ -88,11 +88,11 @@ class Override(Frozen):
 
     Attributes
     ----------
-    attribute : str
+    attribute
         Keyword of DICOM PS3.6, or a tag as ``(0018,1030)`` or ``00181030``.
-    action : Action
+    action
         What is done instead; none of the compound codes.
-    reason : str
+    reason
         Why, in a sentence that a privacy officer can agree to.
     """
 
@@ -179,7 +179,7 @@ class Profile(Frozen):
 
         Parameters
         ----------
-        rules_digest : str
+        rules_digest
             Digest of the rule tables: the same profile over another edition of the table releases something else.
         """
         content = self.model_dump(mode="json")

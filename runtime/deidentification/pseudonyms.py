@@ -50,7 +50,7 @@ class DateShift:
 
     Attributes
     ----------
-    days : int
+    days
         Whole days added to each date; negative, as dates move into the past.
     """
 
@@ -113,11 +113,11 @@ class DateShift:
 
 @dataclass(frozen=True, slots=True)
 class PatientPseudonyms:
-    """What one patient is called outside.
+    """Pseudonyms of one patient.
 
     Attributes
     ----------
-    patient_id : str
+    patient_id
         Pseudonym for PatientID, 16 characters ``A-Z2-7``. It is also the family name of the patient's pseudonymous PN,
         so that a viewer which lists patients by name tells them apart.
     """
@@ -135,7 +135,7 @@ class PatientPseudonyms:
 
         Parameters
         ----------
-        minimum_days, maximum_days : int
+        minimum_days, maximum_days
             The profile's range in days, both ends included, at least 1: a shift of zero would publish the true dates.
 
         Raises
@@ -153,7 +153,7 @@ class Pseudonyms:
 
     Parameters
     ----------
-    key : bytes
+    key
         256 secret random bits.
 
     Raises
@@ -207,7 +207,7 @@ class Pseudonyms:
 
         Parameters
         ----------
-        domain : Domain
+        domain
             The identifier's kind: equal values of different kinds have unrelated pseudonyms.
         *values : str
             The value and, if it is unique within something only, what it is unique in. Leading and trailing spaces
@@ -220,9 +220,9 @@ class Pseudonyms:
 
         Parameters
         ----------
-        patient_id, issuer : str
+        patient_id, issuer
             PatientID (0010,0020) and IssuerOfPatientID (0010,0021), either may be empty.
-        study_instance_uid : str
+        study_instance_uid
             Stands in for an empty PatientID: such a study is a patient of its own, since joining the nameless would
             make one patient of many.
 

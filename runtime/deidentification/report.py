@@ -11,7 +11,7 @@ from runtime.deidentification.rules.table import Action
 
 
 class DeidentificationReport(Frozen):
-    """What a profile did to one object."""
+    """Report on one object: its profile, counts of actions, and risks."""
 
     profile: str
     profile_hash: str = Field(description="SHA-256 of the profile and the rule tables, in hexadecimal")

@@ -24,7 +24,7 @@ _SHORT_LENGTH_LIMIT: Final = 0x10000
 
 
 class Scope(NamedTuple):
-    """What holds for the elements of one data set, the top-level one or an item's."""
+    """Context of the elements of one data set, the top-level one or an item's."""
 
     path: tuple[int, ...]
     """tags of the sequences around it"""

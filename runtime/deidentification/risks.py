@@ -1,4 +1,4 @@
-"""What may show a patient's identity in pixels or documents, as far as a header tells."""
+"""Risks that pixels or documents show a patient's identity, as far as a header tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an object's pixel data lies, found by its item headers without reading a pixel."""
+"""Extent of an object's pixel data, found by its item headers without reading a pixel."""
 
 from __future__ import annotations
 

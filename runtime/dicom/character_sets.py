@@ -12,7 +12,7 @@ from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 DEFAULT_CODECS: Final = ("iso8859",)
-"""What a data set without Specific Character Set is read with: ASCII, with any other byte kept as it is."""
+"""Codecs of a data set without Specific Character Set: ASCII, with any other byte kept as it is."""
 _ESCAPE: Final = b"\x1b"
 _DELIMITED: Final = re.compile(r"([\\^=\r\n\f\t]+)")
 

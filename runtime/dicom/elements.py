@@ -42,7 +42,7 @@ _UNPACK_LENGTH = (struct.Struct(">L").unpack_from, struct.Struct("<L").unpack_fr
 
 
 class Encoding(NamedTuple):
-    """How a data set's elements are encoded (DICOM PS3.5 7.1)."""
+    """Encoding of a data set's elements (DICOM PS3.5 7.1)."""
 
     implicit: bool
     little: bool
@@ -63,7 +63,7 @@ _ENCODINGS_IN_UNKNOWN = (
     Encoding(implicit=False, little=False),
     Encoding(implicit=True, little=False),
 )
-"""What a sequence in VR UN may be in: as the standard has it, or in what the software had that wrote UN for SQ."""
+"""Encodings of sequences in VR UN: the standard's first, then those of software that writes UN for SQ."""
 
 
 class Element(NamedTuple):

@@ -1,4 +1,4 @@
-"""The one exception for an object that can't be processed as it is."""
+"""Exception for an object that can't be processed as it is."""
 
 from __future__ import annotations
 

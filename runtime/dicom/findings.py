@@ -1,4 +1,4 @@
-"""What can be wrong with an object: the one table of codes, and which of them quarantine.
+"""Findings: the one table of codes, each with its severity and its message.
 
 An error is what makes an object unusable or unsafe to process. The rest is a warning, recorded and let through,
 because real scanners break the standard daily.
@@ -20,7 +20,7 @@ MAXIMUM_PATH: Final = 200
 
 
 class FindingRule(NamedTuple):
-    """What a code means for the object, and the sentence that says what is wrong and what to do."""
+    """Severity of a code, and the sentence that says what is wrong and what to do."""
 
     severity: Severity
     message: str

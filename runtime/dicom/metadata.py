@@ -15,7 +15,7 @@ from runtime.dicom.header import Header
 from runtime.dicom.nesting import nested_data_sets
 
 MAXIMUM_FRAMES: Final = 2**31 - 1
-"""What Number of Frames (0028,0008) holds at most: its VR IS ends there (DICOM PS3.5 6.2)."""
+"""Greatest Number of Frames (0028,0008) that its VR IS holds (DICOM PS3.5 6.2)."""
 
 _LONGEST_NUMBER: Final = 64
 MODALITIES: Final = frozenset(

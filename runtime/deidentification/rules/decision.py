@@ -17,9 +17,9 @@ class Decision:
 
     Attributes
     ----------
-    action : Action
+    action
         A compound one until the attribute's type is known.
-    reason : str
+    reason
         One phrase for people; names attributes, never values.
     """
 

@@ -21,7 +21,7 @@ BASIC_PROFILE_CODE: Final = MethodCode("113100", "Basic Application Confidential
 
 
 class Option(StrEnum):
-    """What a profile may add to the Basic Profile: one column of DICOM PS3.15 Table E.1-1 each.
+    """Options that a profile may add to the Basic Profile: one column of DICOM PS3.15 Table E.1-1 each.
 
     Clean Pixel Data and Clean Recognizable Visual Features are no members: both change pixels, which this pipeline
     never does.

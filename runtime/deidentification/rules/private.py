@@ -31,9 +31,9 @@ def decide_private(tag: int, creator: str | None) -> Decision:
 
     Parameters
     ----------
-    tag : int
+    tag
         Group and element in one number.
-    creator : str or None
+    creator
         Value of the private creator element that reserves the attribute's block, without padding; case matters.
     """
     if is_private_creator(tag):
@@ -94,4 +94,4 @@ _ACTIONS: Final = {
     "UI": Action.MAP_UID,
     **dict.fromkeys(TEXT_VRS | DATE_VRS, Action.CLEAN),
 }
-"""What is done to a safe private attribute of each VR that may identify."""
+"""Actions for safe private attributes of VRs that may identify."""

@@ -64,14 +64,14 @@ class Ruleset:
 
     Parameters
     ----------
-    profile : Profile
+    profile
         Options and overrides of the Basic Profile.
 
     Attributes
     ----------
-    decisions : dict[int, Decision]
+    decisions
         Decisions for the attributes of DICOM PS3.6, those of repeating groups aside, by tag.
-    unlisted_private : Decision
+    unlisted_private
         Decision for private attributes that Table E.3.10-1 doesn't list, or for all of them.
     """
 

@@ -1,4 +1,4 @@
-"""DICOM PS3.15 Table E.1-1, edition 2026d: what each profile and option does to each attribute."""
+"""DICOM PS3.15 Table E.1-1, edition 2026d: actions of the Basic Profile and its options, by attribute."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Rule:
 
     Attributes
     ----------
-    pattern : str
+    pattern
         The tag as the table writes it: eight hexadecimal digits with a comma, where ``x`` stands for any digit, or
         ``gggg,eeee`` for every attribute of an odd group.
-    keyword, name, vr : str
+    keyword, name, vr
         As in DICOM PS3.6; private attributes have no keyword.
-    basic : Action
+    basic
         What the Basic Profile does.
-    options : Mapping[Option, Action]
+    options
         What an option does instead, KEEP or CLEAN; options that don't mention the attribute are absent.
     """
 
@@ -80,7 +80,7 @@ def rule_for(tag: int) -> Rule | None:
 
     Parameters
     ----------
-    tag : int
+    tag
         Group and element in one number, ``0x00100010``.
     """
     table = _table()

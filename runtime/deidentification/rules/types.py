@@ -23,9 +23,9 @@ def attribute_type(sop_class_uid: str, path: tuple[int, ...]) -> AttributeType |
 
     Parameters
     ----------
-    sop_class_uid : str
+    sop_class_uid
         SOP Class UID (0008,0016) of the object.
-    path : tuple[int, ...]
+    path
         Tags of the sequences that lead to the attribute, outermost first, then the attribute's tag. Within sequences
         the innermost ones decide, whatever the IOD, as macros are shared: a path is found by its longest known end.
 
@@ -51,9 +51,9 @@ def resolve(action: Action, type_: AttributeType | None) -> Action:
 
     Parameters
     ----------
-    action : Action
+    action
         Any action; a simple one is returned as it is.
-    type_ : "1", "1C", "2", "2C", "3" or None
+    type_
         From `attribute_type`. An unknown type is taken for the strictest one that the code provides for, so that the
         result is valid whatever the type is.
 

@@ -26,9 +26,9 @@ class TextCleaner:
 
     Parameters
     ----------
-    identifiers : Identifiers
+    identifiers
         What the header reveals.
-    shift_date : callable or None
+    shift_date
         Moves a date by the patient's shift; returns the same date where the profile retains dates, ``None`` to cut
         one. Without it every date is cut.
     """

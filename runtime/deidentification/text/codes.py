@@ -51,9 +51,9 @@ class Codes:
 
     Parameters
     ----------
-    codes : iterable of str
+    codes
         Identifiers.
-    people : iterable of str
+    people
         PN values; only groups in scripts of East Asia are used.
     """
 

@@ -124,12 +124,12 @@ class TextDates:
 
     Parameters
     ----------
-    known : iterable of datetime.date
+    known
         Dates of the header. They settle whether 01/02/2024 is in January, and are found in forms too terse to be
         taken for a date otherwise (``240131``).
-    birth_dates : iterable of datetime.date
+    birth_dates
         Dates that are cut even where others move.
-    shift_date : callable or None
+    shift_date
         Returns the moved date, the same date to keep it, or ``None`` to cut it; ``None`` in its place cuts all dates.
     """
 

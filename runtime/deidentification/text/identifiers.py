@@ -1,4 +1,4 @@
-"""What a header reveals about people, and which of its attributes do."""
+"""Identifying values of a header, and the attributes that hold them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.dicom import tags
 
 
 class Kind(StrEnum):
-    """How a value identifies, and so how it may turn up in free text."""
+    """Kind of an identifying value, by which it is searched for in free text."""
 
     PERSON = "person"
     CODE = "code"
@@ -28,13 +28,13 @@ class Identifiers:
 
     Attributes
     ----------
-    people : tuple of str
+    people
         PN values, with all their component groups.
-    codes : tuple of str
+    codes
         Identifiers that an institution assigns: PatientID, AccessionNumber, telephone numbers and the like.
-    dates, birth_dates : tuple of str
+    dates, birth_dates
         DA and DT values.
-    places : tuple of str
+    places
         Institutions, departments, addresses.
     """
 

@@ -143,7 +143,7 @@ _NOT_LETTERS: Final = re.compile(r"[\W\d_]+")
 
 
 class _Entry(NamedTuple):
-    """What a word means as a part of names: whether it identifies alone, and whose names hold it (a bit each)."""
+    """A word as a part of names: whether it identifies alone, and whose names hold it (a bit each)."""
 
     alone: bool
     entities: int
@@ -158,9 +158,9 @@ class People:
 
     Parameters
     ----------
-    people : iterable of str
+    people
         PN values.
-    places : iterable of str
+    places
         Names of places, addresses.
     """
 

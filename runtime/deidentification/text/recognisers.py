@@ -1,4 +1,4 @@
-"""What identifies a person by its form alone, whoever the header names.
+"""Recognisers of text that identifies a person by its form alone, whoever the header names.
 
 Every pattern is linear in the text's length: what repeats either starts where a run of its own characters starts, or
 is bounded.
@@ -239,9 +239,9 @@ def recognised(text: str, clinical: frozenset[str]) -> Iterator[Edit]:
 
     Parameters
     ----------
-    text : str
+    text
         Any text.
-    clinical : frozenset of str
+    clinical
         Words that make no street's name: "2 views chest court" is no address.
     """
     if _MAY_BE_CONTACT.search(text):

@@ -1,4 +1,4 @@
-"""Whether an object complies with DICOM, as far as its header and the layout of its pixel data tell."""
+"""Compliance of an object with DICOM, as far as its header and the layout of its pixel data tell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAXIMUM_FINDINGS: Final = 1000
 
 
 def check_compliance(header: Header) -> list[Finding]:
-    """Return all that is wrong with an object; after `MAXIMUM_FINDINGS` of it, ``MORE_FINDINGS``.
+    """Return the findings of all checks; after `MAXIMUM_FINDINGS` of them, ``MORE_FINDINGS``.
 
     No finding carries a value. Errors come from the checks that run first, so none of them is cut off.
     """

@@ -1,4 +1,4 @@
-"""Whether elements are encoded as DICOM PS3.5 and PS3.6 say: order, VR, multiplicity and values."""
+"""Check of elements against DICOM PS3.5 and PS3.6: order, VR, multiplicity and values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runtime.dicom.vr import VRS
 
 
 class _Definition(NamedTuple):
-    """What DICOM PS3.6 says of an attribute."""
+    """Definition of an attribute in DICOM PS3.6: its VRs and its multiplicity."""
 
     vrs: frozenset[str]
     minimum: int

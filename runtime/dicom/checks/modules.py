@@ -1,4 +1,4 @@
-"""Whether the attributes are there that DICOM PS3.3 and PS3.10 require of every object."""
+"""Check for the attributes that DICOM PS3.3 and PS3.10 require of every object."""
 
 from __future__ import annotations
 

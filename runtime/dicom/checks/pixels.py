@@ -1,4 +1,4 @@
-"""Whether the pixel data is what its description says, as far as sizes and tables tell (DICOM PS3.5 8, A.4)."""
+"""Check of pixel data against its description, by sizes and offset tables (DICOM PS3.5 8, A.4)."""
 
 from __future__ import annotations
 

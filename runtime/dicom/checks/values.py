@@ -1,4 +1,4 @@
-"""Whether an encoded value is one that its VR allows (DICOM PS3.5 6.2)."""
+"""Check of encoded values against their VR (DICOM PS3.5 6.2)."""
 
 from __future__ import annotations
 

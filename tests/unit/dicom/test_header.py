@@ -312,7 +312,9 @@ def test_should_read_the_file_that_pydicom_ships_compressed() -> None:
 
 
 def test_should_import_no_numpy() -> None:
-    modules = "bulk_data character_sets checks.compliance elements errors findings header metadata nesting source tags vr"
+    modules = (
+        "bulk_data character_sets checks.compliance elements errors findings header metadata nesting source tags vr"
+    )
     program = "import sys; sys.modules['numpy'] = None\n" + "\n".join(
         f"import runtime.dicom.{module}" for module in modules.split()
     )
