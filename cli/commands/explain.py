@@ -61,17 +61,17 @@ def run(arguments: argparse.Namespace) -> int:
 def _documents(arguments: argparse.Namespace, ruleset: Ruleset) -> Iterator[dict[str, object]]:
     """Yield what a profile does to each attribute that was asked for, for machines."""
     for tag in _named_tags(ruleset.profile) if arguments.all else [arguments.tag]:
-        explanation = explain(ruleset, (tag,), sop_class_uid=arguments.sop_class, creator=arguments.creator)
+        explanation = explain(ruleset, tag, sop_class_uid=arguments.sop_class, creator=arguments.creator)
         name, vr = _name_and_vr(tag)
         yield {
             "profile": ruleset.profile.name,
             "tag": _digits(tag),
             "attribute": name,
             "vr": vr,
-            "action": explanation.action,
-            "by_type": explanation.by_type if explanation.action.is_compound else None,
+            "action": explanation.decision.action,
+            "by_type": explanation.by_type if explanation.decision.action.is_compound else None,
             "type": explanation.type,
-            "reason": explanation.reason,
+            "reason": explanation.decision.reason,
         }
 
 
