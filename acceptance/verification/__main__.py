@@ -16,9 +16,10 @@ from typing import Final
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from acceptance.verification import (
+from acceptance.verification import cleanup
+from acceptance.verification.check import Check, trouble
+from acceptance.verification.checks import (
     access,
-    cleanup,
     contents,
     delivery,
     events,
@@ -29,7 +30,6 @@ from acceptance.verification import (
     tables,
     verdicts,
 )
-from acceptance.verification.check import Check, trouble
 from acceptance.verification.page import Page
 from acceptance.verification.run import Run, new_run_id
 from cli.stage import OperationError

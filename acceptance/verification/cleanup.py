@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import boto3
+from botocore.exceptions import ClientError
 
 from acceptance.verification.check import Judgement, check, trouble, until
+from acceptance.verification.checks.operations import report_folders
 from acceptance.verification.objects import sop_instance_uids, study_instance_uid
-from acceptance.verification.operations import report_folders
 from acceptance.verification.run import IN_WORK, Run, beginning_of, is_run_id
 from runtime.aws import storage
 from runtime.aws.audit import study_of
@@ -25,6 +26,7 @@ from runtime.contract.names import Output
 from runtime.contract.objects import ObjectCoordinates
 from runtime.ledger.claims import claim_item
 from runtime.ledger.table import hashed
+from runtime.observability.redaction import error_code
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -83,7 +85,9 @@ class Removal:
             self.removed.append("a rule")
         try:
             queue = sqs.get_queue_url(QueueName=run.temporary_name)["QueueUrl"]
-        except sqs.exceptions.QueueDoesNotExist:
+        except ClientError as error:
+            if not error_code(error).endswith(("QueueDoesNotExist", "NonExistentQueue")):
+                raise
             return
         sqs.delete_queue(QueueUrl=queue)
         self.removed.append("a queue")

@@ -27,7 +27,7 @@ from runtime.operations.attempts import accepts
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-    from acceptance.verification.events import Subscription
+    from acceptance.verification.checks.events import Subscription
 
 FOLDER: Final = "acceptance/"
 VERDICT_SECONDS = 600

@@ -13,18 +13,8 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from acceptance.verification import (
-    check,
-    cleanup,
-    delivery,
-    events,
-    objects,
-    observability,
-    operations,
-    replicas,
-    run,
-    verdicts,
-)
+from acceptance.verification import check, cleanup, objects, run
+from acceptance.verification.checks import delivery, events, observability, operations, replicas, verdicts
 from acceptance.verification.objects import EXPECTED, Sample, study_instance_uid
 from acceptance.verification.run import Run, new_run_id
 from cli.operations.dead_letters import QUEUES

@@ -11,8 +11,9 @@ import boto3
 import pytest
 
 from acceptance.verification import __main__ as command
-from acceptance.verification import cleanup, events, verdicts
+from acceptance.verification import cleanup
 from acceptance.verification.check import Check, Judgement, Line, Outcome, unset
+from acceptance.verification.checks import events, verdicts
 from acceptance.verification.objects import (
     EXPECTED,
     Sample,

@@ -114,7 +114,10 @@ def test_should_deliver_staged_pixels_under_the_claim_of_their_source(stage: Sta
     claim = InstanceClaim(stage.ledger, stage.buckets.s3, source, "1.2.3")
     assert claim.deliver(result) == Delivery("p/s/s/i.dcm", PixelIdentity.PROVED_STAGED, None)
     assert stage.buckets.result("p/s/s/i.dcm") == b"headermasked"
-    assert stage.ledger.claim("1.2.3", "another", fingerprint_of(source)).holder == source.coordinates.object_id
+    assert (
+        Claims(stage.ledger.table).claim("1.2.3", "another", fingerprint_of(source)).holder
+        == source.coordinates.object_id
+    )
 
 
 def test_should_deliver_an_object_and_record_its_study(stage: Stage) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from acceptance.verification.check import Judgement, check, unset, until
+from acceptance.verification.checks.storage import encryption_of, expected_encryption
 from acceptance.verification.objects import RESULTS, Sample
 from acceptance.verification.run import Run
-from acceptance.verification.storage import encryption_of, expected_encryption
 from runtime.contract.objects import ObjectCoordinates
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import boto3
 
 from acceptance.verification.check import Judgement, alike, check, unset, until
+from acceptance.verification.checks.operations import ARRIVAL_SECONDS
 from acceptance.verification.objects import PATIENT_NAME, Sample
-from acceptance.verification.operations import ARRIVAL_SECONDS
 from acceptance.verification.run import Run
 from imaging_pipeline.stages.setting_types import LOG_RETENTION
 from runtime.aws.clients import client as aws_client

@@ -1,0 +1,1 @@
+"""Checks of a deployed stage, by what they look at."""
