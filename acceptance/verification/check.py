@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from acceptance.verification.waiting import NotSeenError
 from cli.console import sentence
 from cli.operations.links import DeliveryError
 from cli.stage import OperationError
@@ -20,17 +20,10 @@ from runtime.observability.redaction import describe, error_code
 if TYPE_CHECKING:
     from acceptance.verification.run import Run
 
-POLL_SECONDS = 2.0
 DENIED: Final = frozenset(
     {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Forbidden", "403"}
 )
 """Codes by which AWS's services say that the caller has no right."""
-
-Answer = TypeVar("Answer")
-
-
-class NotSeenError(Exception):
-    """What was waited for did not come. The text is one sentence, without keys."""
 
 
 class Outcome(StrEnum):
@@ -126,30 +119,6 @@ def alike(expected: str, found: dict[str, str]) -> Judgement:
     others = [f"{name}: {seen}" for name, seen in found.items() if seen != expected]
     seen = "; ".join(others) or (f"all {len(found)}" if found else "nothing")
     return Judgement(expected, seen, bool(found) and not others)
-
-
-def until(look: Callable[[], Answer | None], deadline: float, told: Callable[[], str]) -> Answer:
-    """Look again and again until there is an answer.
-
-    Parameters
-    ----------
-    look
-        Returns None where it has to be asked again.
-    deadline
-        By `time.monotonic`; a look is made once, however late it is.
-    told
-        Returns what is said when it has passed.
-
-    Raises
-    ------
-    NotSeenError
-        There was none by then.
-    """
-    while (answer := look()) is None:
-        if time.monotonic() > deadline:
-            raise NotSeenError(told())
-        time.sleep(POLL_SECONDS)
-    return answer
 
 
 def is_denied(error: Exception) -> bool:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 import boto3
 from botocore.exceptions import ClientError
 
-from acceptance.verification.check import Judgement, check, trouble, until
+from acceptance.verification.check import Judgement, check, trouble
 from acceptance.verification.checks.operations import report_folders
 from acceptance.verification.objects import sop_instance_uids, study_instance_uid
 from acceptance.verification.run import IN_WORK, Run, beginning_of, is_run_id
+from acceptance.verification.waiting import until
 from runtime.aws import storage
 from runtime.aws.audit import study_of
 from runtime.contract.ledger import STUDY_ITEMS, LedgerStatus

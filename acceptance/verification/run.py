@@ -7,12 +7,12 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import boto3
 
-from acceptance.verification.check import NotSeenError, until
 from acceptance.verification.objects import FIRST, HOSTILE, RESULTS, SECOND, Sample, content
+from acceptance.verification.waiting import NotSeenError, until
 from cli.stage import Stage
 from imaging_pipeline.research.delivery import delivery_role_name
 from imaging_pipeline.stages.config import StageConfig
@@ -27,7 +27,6 @@ from runtime.operations.attempts import accepts
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-    from acceptance.verification.checks.events import Subscription
 
 FOLDER: Final = "acceptance/"
 VERDICT_SECONDS = 600
@@ -58,6 +57,13 @@ def is_run_id(text: str) -> bool:
     return _RUN_ID.fullmatch(text) is not None
 
 
+class Hearing(Protocol):
+    """Whoever receives the events of a run."""
+
+    def heard(self) -> list[tuple[EventType, dict[str, Any]]]:
+        """Return what has arrived by now, each event with its detail."""
+
+
 class Run:
     """A verification of one stage.
 
@@ -86,7 +92,7 @@ class Run:
         self.s3 = storage.s3_client()
         self._uploaded: dict[Sample, ObjectCoordinates] = {}
         self._deadline = 0.0
-        self.subscription: Subscription | None = None
+        self.subscription: Hearing | None = None
 
     @property
     def began(self) -> datetime:

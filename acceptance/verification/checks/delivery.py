@@ -8,9 +8,10 @@ import urllib.error
 import urllib.request
 from typing import Final
 
-from acceptance.verification.check import Judgement, check, same, until
+from acceptance.verification.check import Judgement, check, same
 from acceptance.verification.objects import Sample
 from acceptance.verification.run import Run
+from acceptance.verification.waiting import until
 from cli.operations import links as delivery
 from cli.operations.links import DownloadLink, PresignedUrlHandler
 from runtime.aws.audit import AuditLog

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 
-from acceptance.verification.check import Judgement, NotSeenError, check, same, until
+from acceptance.verification.check import Judgement, check, same
 from acceptance.verification.objects import EXPECTED, Sample
 from acceptance.verification.run import Run
+from acceptance.verification.waiting import NotSeenError, until
 from imaging_pipeline.stages.config import StageConfig
 from runtime.contract.events import ANNOUNCEMENTS, EventType, StudyDelivered
 from runtime.contract.ledger import LedgerStatus
@@ -95,8 +96,8 @@ def _impatient(config: StageConfig) -> str:
 @check("bus: a temporary rule and queue")
 def subscribed(run: Run) -> Judgement:
     """Make rule and queue, which hear of what is replayed, and wait until they work."""
-    run.subscription = Subscription(run)
-    run.subscription.settle()
+    subscription = run.subscription = Subscription(run)
+    subscription.settle()
     return same("made", "made")
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import boto3
 
-from acceptance.verification.check import Judgement, alike, check, unset, until
+from acceptance.verification.check import Judgement, alike, check, unset
 from acceptance.verification.checks.operations import ARRIVAL_SECONDS
 from acceptance.verification.objects import PATIENT_NAME, Sample
 from acceptance.verification.run import Run
+from acceptance.verification.waiting import until
 from imaging_pipeline.stages.setting_types import LOG_RETENTION
 from runtime.aws.clients import client as aws_client
 from runtime.contract.names import STEPS, Function, Output

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 import boto3
 from botocore.exceptions import ClientError
 
-from acceptance.verification.check import Check, Judgement, NotSeenError, alike, check, same, until
+from acceptance.verification.check import Check, Judgement, alike, check, same
 from acceptance.verification.checks.storage import encryption_of, expected_encryption
 from acceptance.verification.objects import EXPECTED
 from acceptance.verification.run import Run
+from acceptance.verification.waiting import NotSeenError, until
 from cli.operations.dead_letters import DeadLetters, Edge
 from runtime.aws.clients import client as aws_client
 from runtime.contract.ledger import LedgerStatus

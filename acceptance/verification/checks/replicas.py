@@ -6,10 +6,11 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from acceptance.verification.check import Judgement, check, unset, until
+from acceptance.verification.check import Judgement, check, unset
 from acceptance.verification.checks.storage import encryption_of, expected_encryption
 from acceptance.verification.objects import RESULTS, Sample
 from acceptance.verification.run import Run
+from acceptance.verification.waiting import until
 from runtime.contract.objects import ObjectCoordinates
 
 if TYPE_CHECKING:

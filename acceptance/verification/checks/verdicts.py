@@ -6,9 +6,10 @@ import hashlib
 import time
 from functools import partial
 
-from acceptance.verification.check import Check, Judgement, check, same, until
+from acceptance.verification.check import Check, Judgement, check, same
 from acceptance.verification.objects import EXPECTED, Sample
 from acceptance.verification.run import VERDICT_SECONDS, Run
+from acceptance.verification.waiting import until
 from runtime.aws.clients import client as aws_client
 from runtime.contract.audit import AuditEvent, verdict_record_id
 from runtime.contract.names import Output

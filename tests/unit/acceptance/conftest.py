@@ -13,7 +13,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from acceptance.verification import check, cleanup, objects, run
+from acceptance.verification import cleanup, objects, run, waiting
 from acceptance.verification.checks import delivery, events, observability, operations, replicas, verdicts
 from acceptance.verification.objects import EXPECTED, Sample, study_instance_uid
 from acceptance.verification.run import Run, new_run_id
@@ -226,7 +226,7 @@ def begin(
         monkeypatch.setattr(module, name, 0)
     monkeypatch.setattr(objects, "LARGE_ROWS", 4)
     clock = Clock()
-    for module in (check, cleanup, delivery, events, observability, operations, replicas, run, verdicts):
+    for module in (cleanup, delivery, events, observability, operations, replicas, run, verdicts, waiting):
         monkeypatch.setattr(module, "time", clock)
     clock.work = pipeline.work
 

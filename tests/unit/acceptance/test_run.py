@@ -149,7 +149,8 @@ def test_should_remove_no_raw_object_whose_row_has_to_stay(run: Run, answers: An
 
     assert (line.outcome, line.seen) == (
         Outcome.FAILED,
-        "left: objects: AWS refused DeleteItem: AccessDeniedException.",
+        "left: objects: AWS refused DeleteItem: AccessDeniedException. The credentials lack the right to it: "
+        "docs/rights.md says what each command needs.",
     )
     assert (len(raw_versions(run)), len(results(run))) == (6, 3)
 

@@ -16,7 +16,7 @@ from runtime.contract.ledger import LedgerStatus
 from runtime.contract.objects import ObjectCoordinates, Release
 from runtime.contract.steps import PixelIdentity
 from runtime.dicom.source import Origin
-from runtime.ledger.claims import Delivery, InstanceClaim
+from runtime.ledger.claims import Claims, Delivery, InstanceClaim
 from runtime.ledger.fingerprint import Fingerprint, fingerprint_of, same_content
 from runtime.ledger.table import hashed
 from runtime.observability.entry_points import StepFailedError
