@@ -11,7 +11,7 @@ from acceptance.preflight.__main__ import main
 from local.environment import ACCOUNT, REGION
 from runtime.contract.names import PROJECT
 
-OWN = ("--stage", "local", "-c", f"account={ACCOUNT}", "-c", f"region={REGION}")
+OWN = ("--stage", "local", *("-c", f"account={ACCOUNT}", "-c", f"region={REGION}", "-c", "failure_notifications=true"))
 BEYOND_THE_EMULATOR = {"S3 buckets", "state transitions", "StartExecution", "PutEvents", "DynamoDB writes"}
 """It has no Service Quotas."""
 

@@ -198,7 +198,7 @@ def _deliver_and_quarantine(story: Story) -> None:
     story.send(research, basic, *cut, *story.plain)
     for hostile in (research, basic, *cut):
         assert story.row(hostile).status is LedgerStatus.QUARANTINED
-    assert story.operate("quarantine", "retry", "--profile", "basic", story.row(basic).object_id) == 0
+    assert story.operate("quarantine", "retry", "--deidentification-profile", "basic", story.row(basic).object_id) == 0
     story.settle(lambda: story.row(basic).attempt == 2)
     assert (
         story.operate("quarantine", "release", *DECISION, *(story.row(each).object_id for each in (research, basic)))

@@ -21,8 +21,9 @@ from tests.infrastructure.options import VARIANTS, variant
 from tests.infrastructure.references import ACCOUNT, REGION, References
 
 with warnings.catch_warnings():
-    # It leaves its files open.
+    # It leaves its files open, and imports pkg_resources, which setuptools is about to drop.
     warnings.simplefilter("ignore", ResourceWarning)
+    warnings.filterwarnings("ignore", message=".*pkg_resources")
     import parliament
 
 Template = Mapping[str, Any]
