@@ -40,7 +40,8 @@ class Executions:
             Input of the execution.
         just_opened
             Whether the caller opened this attempt a moment ago. Then a taken name is that of an older execution, and
-            no description is asked for: an account gets 10 to 15 of them a second.
+            no description is asked for: an account gets 10 to 15 of them a second. It is asked for where the client
+            had to repeat the request, whose first answer may have been lost.
 
         Raises
         ------
@@ -52,8 +53,8 @@ class Executions:
             answer = self._client.start_execution(
                 stateMachineArn=self._state_machine_arn, name=name, input=execution.model_dump_json()
             )
-        except self._client.exceptions.ExecutionAlreadyExists:
-            if just_opened:
+        except self._client.exceptions.ExecutionAlreadyExists as error:
+            if just_opened and not error.response["ResponseMetadata"].get("RetryAttempts"):
                 raise ExecutionEndedError from None
             return self._running(f"{self._state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}")
         return answer["executionArn"]

@@ -50,7 +50,7 @@ class Burst:
         """Make so many objects, of which `large` are copied inside S3."""
         tenth = count // 10
         images = [large_image() for _ in range(large)] + [image() for _ in range(count - 2 * tenth - large)]
-        contents = images + [image()[:-5000] for _ in range(tenth)] + images[-tenth:]
+        contents = images + [image()[:-5000] for _ in range(tenth)] + images[len(images) - tenth :]
         objects = {f"{prefix}{number:05}.dcm": content for number, content in enumerate(contents)}
         expected = {
             LedgerStatus.DELIVERED: count - 2 * tenth,

@@ -153,6 +153,30 @@ def test_should_start_the_next_attempt_where_the_ledger_was_lost_after_the_first
     assert len(stage.executions()) == 3
 
 
+def test_should_start_once_where_the_first_answer_was_lost_and_the_client_asked_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates = stage.buckets.upload(CT, KEY)
+    start, lost = stage.states.start_execution, [True]
+
+    def start_and_lose_the_answer(**arguments: Any) -> Any:
+        answer = start(**arguments)
+        if not lost:
+            return answer
+        lost.clear()
+        taken = {"Code": "ExecutionAlreadyExists", "Message": ""}
+        raise stage.states.exceptions.ExecutionAlreadyExists(
+            {"Error": taken, "ResponseMetadata": {"RetryAttempts": 1}},
+            "StartExecution",
+        )
+
+    monkeypatch.setattr(stage.states, "start_execution", start_and_lose_the_answer)
+    assert stage.dispatch(message(coordinates)) == []
+    row = stage.ledger.row(coordinates.object_id)
+    assert row is not None
+    assert (row.status, row.attempt, len(stage.executions())) == (LedgerStatus.RUNNING, 1, 1)
+
+
 def test_should_wait_out_throttling_where_the_next_attempt_is_started(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
