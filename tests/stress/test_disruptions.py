@@ -179,7 +179,7 @@ def test_should_write_the_same_bytes_again_after_the_processed_bucket_was_emptie
     lost = deployed.run("reconcile", "--check-only")
 
     deployed.replay_at_once(REPLAYED_AT_ONCE)
-    replay = deployed.run("replay", "--all", "--prefix", "replayed/")
+    replay = deployed.run("replay", "--all", "--yes", "--prefix", "replayed/")
     in_flight: list[int] = []
 
     def all_started() -> bool:
