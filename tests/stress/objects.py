@@ -40,7 +40,10 @@ def large_image() -> bytes:
 
 @dataclass(frozen=True)
 class Burst:
-    """Objects, a tenth of them broken, a tenth of them copies of others."""
+    """Objects, a tenth of them broken, a tenth of them copies of others that came long before.
+
+    Copies in work at once may both write the same bytes: `test_should_deliver_a_file_under_fifty_keys_once` has those.
+    """
 
     objects: Mapping[str, bytes]
     expected: Mapping[LedgerStatus, int]
@@ -50,7 +53,7 @@ class Burst:
         """Make so many objects, of which `large` are copied inside S3."""
         tenth = count // 10
         images = [large_image() for _ in range(large)] + [image() for _ in range(count - 2 * tenth - large)]
-        contents = images + [image()[:-5000] for _ in range(tenth)] + images[len(images) - tenth :]
+        contents = images + [image()[:-5000] for _ in range(tenth)] + images[large : large + tenth]
         objects = {f"{prefix}{number:05}.dcm": content for number, content in enumerate(contents)}
         expected = {
             LedgerStatus.DELIVERED: count - 2 * tenth,
