@@ -127,7 +127,7 @@ class VerdictStates:
             "Detail": {"version": VERSION, **{f"{name}.$": path for name, path in fields.items()}},
         }
         task = self._task(state, "events:putEvents", {"Entries": [entry]})
-        _retry_patiently(task)
+        _retry_outage(task)
         return task.next(then)
 
     def count(self, state: State, metric: Metric, *, then: sfn.IChainable) -> sfn.Chain:
@@ -155,7 +155,7 @@ class VerdictStates:
     def _recorded(self, task: sfn.CustomState, known: str, then: sfn.IChainable) -> sfn.Chain:
         """Wait for the table, and go on where the record was made or, by this error, is known to be there."""
         task.add_retry(errors=[known], max_attempts=0)
-        _retry_patiently(task)
+        _retry_outage(task)
         task.add_catch(then.start_state, errors=[known], result_path=sfn.JsonPath.DISCARD)
         return task.next(then)
 
@@ -175,7 +175,7 @@ def _any_shard(kind: str) -> str:
     return f"States.Format('{shard_key(kind, '{}')}', States.MathRandom(0, {SHARDS - 1}))"
 
 
-def _retry_patiently(task: sfn.CustomState) -> None:
+def _retry_outage(task: sfn.CustomState) -> None:
     """Whatever keeps a service away, wait for it: a quarter of an hour on average, half an hour at most."""
     task.add_retry(
         errors=[sfn.Errors.ALL],

@@ -62,10 +62,10 @@ def _environment(config: StageConfig) -> Rules:
 
 
 def _times(config: StageConfig) -> Rules:
-    patience = STEP_ATTEMPTS * sum(config.functions[step].timeout_seconds for step in STEPS)
+    longest = STEP_ATTEMPTS * sum(config.functions[step].timeout_seconds for step in STEPS)
     yield (
-        config.workflow_timeout_seconds <= patience,
-        f"workflow_timeout_seconds must exceed the {patience} s that the steps may take",
+        config.workflow_timeout_seconds <= longest,
+        f"workflow_timeout_seconds must exceed the {longest} s that the steps may take",
     )
     yield (
         config.stuck_after_seconds <= config.execution_timeout_seconds,
